@@ -53,12 +53,13 @@ pub struct DeploymentPublicKey {
 }
 
 impl DeploymentKey {
-    /// A fresh RSA key of 2048 bits, the size ocicrypt's own tools use; takes some 100 ms.
+    /// A fresh RSA key of 3072 bits, for ciphertext that strangers may keep for decades. Takes some
+    /// 300 ms, so begin it beside other work.
     ///
     /// # Errors
     /// [`KeyError::Crypto`] if the library fails.
     pub fn generate() -> Result<Self, KeyError> {
-        Self::new(PrivateDecryptingKey::generate(KeySize::Rsa2048).map_err(|_| KeyError::Crypto)?)
+        Self::new(PrivateDecryptingKey::generate(KeySize::Rsa3072).map_err(|_| KeyError::Crypto)?)
     }
 
     /// Reads a PKCS#8 document (RFC 5208).
