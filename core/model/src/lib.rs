@@ -7,6 +7,7 @@ mod amount;
 mod bytes32;
 mod chain;
 mod channel;
+mod deployment;
 mod digest;
 mod fault;
 mod manifest;
@@ -22,6 +23,10 @@ pub use amount::{Amount, ParseAmountError, Price, Rate};
 pub use bytes32::{Address, ChannelId, Hash32, ParseHexError, PodId, keccak256};
 pub use chain::{ChainError, TransactionId};
 pub use channel::{Channel, Terms};
+pub use deployment::{
+    Blob, Endpoint, LogLine, LogQuery, Method, Offer, PodPhase, PodStatus, Progress, ProvisionRequest,
+    Statement, UsageRecord,
+};
 pub use digest::{Digest, ParseDigestError};
 pub use fault::{Fault, Who};
 pub use manifest::{

@@ -86,7 +86,8 @@ mod tests {
         tariff.0[Resource::CpuUsed as usize] = price;
         let mut usage = Usage::default();
         usage[Resource::CpuUsed] = 3_600_000_000;
-        assert_eq!(Amount(40_000_000_000_000_000 - tariff.owed(&usage).0), Amount(0));
+        // The price is rounded down to 10^-18 of a unit, so an hour falls short by one unit.
+        assert_eq!(tariff.owed(&usage), Amount(39_999_999_999_999_999));
         assert_eq!(tariff.per_priced(Resource::CpuUsed), Amount(40_000_000_000_000_000));
     }
 
