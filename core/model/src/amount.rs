@@ -21,6 +21,31 @@ pub struct Price(pub u128);
 #[serde(try_from = "String", into = "String")]
 pub struct Rate(pub u128);
 
+/// An amount in whole tokens as a person writes it, such as `0.25`. How many of the smallest units
+/// that is depends on the token's decimals: see [`Amount::parse`] and [`crate::Tariff::parse_price`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Decimal(String);
+
+impl Decimal {
+    const MAX_DIGITS: usize = 60;
+
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::str::FromStr for Decimal {
+    type Err = ParseAmountError;
+    fn from_str(text: &str) -> Result<Self, ParseAmountError> {
+        match Amount::parse(text, 0) {
+            Err(ParseAmountError::Form) => Err(ParseAmountError::Form),
+            _ if text.len() > Self::MAX_DIGITS => Err(ParseAmountError::Range),
+            _ => Ok(Self(text.into())),
+        }
+    }
+}
+
 /// A text that is not an amount of money.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseAmountError {
@@ -133,6 +158,15 @@ mod tests {
             assert_eq!(Amount::parse(bad, 6), Err(ParseAmountError::Form), "{bad}");
         }
         assert_eq!(Amount::parse(&"9".repeat(40), 0), Err(ParseAmountError::Range));
+    }
+
+    #[test]
+    fn a_decimal_is_an_amount_of_some_token() {
+        for good in ["0", "12", "0.000000000000000000001"] {
+            assert_eq!(good.parse::<Decimal>().unwrap().as_str(), good);
+        }
+        assert_eq!("-1".parse::<Decimal>(), Err(ParseAmountError::Form));
+        assert_eq!("9".repeat(61).parse::<Decimal>(), Err(ParseAmountError::Range));
     }
 
     #[test]

@@ -19,7 +19,7 @@ mod quantity;
 mod tariff;
 mod usage;
 
-pub use amount::{Amount, ParseAmountError, Price, Rate};
+pub use amount::{Amount, Decimal, ParseAmountError, Price, Rate};
 pub use bytes32::{Address, ChannelId, Hash32, ParseHexError, PodId, keccak256};
 pub use chain::{ChainError, TransactionId};
 pub use channel::{Channel, Terms};

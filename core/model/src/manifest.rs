@@ -1,6 +1,8 @@
 //! What a publisher asks for, before images are resolved and secrets are read.
 
-use crate::{Address, Attestation, Mount, Name, Port, Region, Resources, Scale, Tariff, VolumeKind};
+use crate::{
+    Address, Attestation, Decimal, Mount, Name, Port, Region, Resource, Resources, Scale, VolumeKind,
+};
 use std::{collections::BTreeMap, path::PathBuf};
 
 /// A pod as `apocryph.yaml` describes it.
@@ -100,8 +102,9 @@ pub struct Constraints {
     pub provider: Option<Address>,
     /// In one of these regions; anywhere if empty.
     pub regions: Vec<Region>,
-    /// The highest acceptable price of each resource that is given; others are not bounded.
-    pub highest: Option<Tariff>,
+    /// The highest acceptable price of each resource that is given, for what
+    /// [`Resource::priced_as`] names; others are not bounded.
+    pub highest: BTreeMap<Resource, Decimal>,
     /// Which kinds of attestation will do; any but none if empty.
     pub attestation: Vec<Attestation>,
 }
