@@ -54,7 +54,8 @@ pub struct ProvisionRequest {
     pub pod: PodId,
     /// What the open channel is priced by.
     pub terms: Terms,
-    /// The sealed [`crate::PodSpec`].
+    /// The sealed [`crate::PodSpec`]: an envelope of `apocryph-seal` whose associated data is the 32
+    /// bytes of the channel's id.
     pub spec: Blob,
     /// Opens [`ProvisionRequest::spec`].
     pub spec_key: [u8; 32],
