@@ -16,10 +16,12 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// Keccak-256 of `abi.encode(uint128[8] prices, address meterKey, address payout)`.
-    pub fn hash(&self) -> Hash32 {
-        let mut encoded = [0u8; 320];
-        let (prices, addresses) = encoded.split_at_mut(256);
+    /// What a channel stores of its terms, bound to who claims by them: Keccak-256 of
+    /// `abi.encode(address provider, (uint128[8] prices, address meterKey, address payout))`.
+    pub fn hash(&self, provider: Address) -> Hash32 {
+        let mut encoded = [0u8; 352];
+        encoded[12..32].copy_from_slice(&provider.0);
+        let (prices, addresses) = encoded[32..].split_at_mut(256);
         for (word, price) in prices.chunks_exact_mut(32).zip(self.tariff.0) {
             word[16..].copy_from_slice(&price.0.to_be_bytes());
         }

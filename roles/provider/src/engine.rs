@@ -1,6 +1,6 @@
 //! What the provider needs of the thing that runs pods.
 
-use apocryph_model::{Address, ChannelId, Fault, LogLine, LogQuery, PodSpec};
+use apocryph_model::{Address, ChannelId, Fault, LogLine, LogQuery, PodSpec, Resources};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use std::net::IpAddr;
@@ -47,6 +47,8 @@ pub struct Reading {
     pub pod: ChannelId,
     /// The replica's id.
     pub replica: String,
+    /// What it reserves while it runs: its spec's, which an update of the pod does not change.
+    pub reserved: Resources,
     /// Processor time used, in microseconds.
     pub cpu_us: u64,
     /// How long it has been running, in milliseconds.
@@ -90,6 +92,13 @@ pub trait Engine: Send + Sync {
     /// Brings the pod to `count` replicas of its newest spec, stops all others, and tells those
     /// that run. Containers have been started when it returns; they may not listen yet.
     async fn scale(&self, pod: ChannelId, count: u32) -> Result<Vec<Replica>, EngineError>;
+
+    /// Stops one replica and no other. One that has ended is no error.
+    async fn stop(&self, pod: ChannelId, replica: &str) -> Result<(), EngineError>;
+
+    /// Returns once the replica has ended, at once where it has: with the reason where it ended by
+    /// itself, with `None` where it was stopped or nothing is known of it any more.
+    async fn ended(&self, pod: ChannelId, replica: &str) -> Result<Option<Fault>, EngineError>;
 
     /// The replicas that are there, of any spec, failed ones included.
     async fn replicas(&self, pod: ChannelId) -> Result<Vec<Replica>, EngineError>;
