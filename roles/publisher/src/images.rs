@@ -48,8 +48,16 @@ pub enum ImageError {
         wanted: String,
     },
     /// It is not what its digests say, or breaks the OCI specification or a bound.
-    #[error("{reference} is damaged: {problem}")]
+    #[error("{reference} cannot be used: {problem}")]
     Damaged {
+        /// As written.
+        reference: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The key or the cryptographic library is at fault.
+    #[error("{reference} cannot be encrypted: {problem}")]
+    Encryption {
         /// As written.
         reference: String,
         /// What is wrong.
