@@ -3,7 +3,7 @@
 
 use crate::{Bytes, Digest, Hostname, Millicores, Name, Rate, Resource, Tariff, Usage};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What a pod asks of its provider. Made by [`PodSpec::from_json`] or checked by
 /// [`PodSpec::validate`]: whoever holds one from elsewhere has done so.
@@ -204,37 +204,53 @@ impl PodSpec {
 
     /// Checks every bound and that names are unique and resolve.
     pub fn validate(&self) -> Result<(), InvalidPod> {
-        count("containers", self.containers.len(), 1, Self::MAX_CONTAINERS)?;
-        count("volumes", self.volumes.len(), 0, Self::MAX_VOLUMES)?;
-        unique("containers", self.containers.iter().map(|c| c.name.as_str()))?;
-        unique("volumes", self.volumes.iter().map(|v| v.name.as_str()))?;
-        self.scale.validate()?;
-        for (i, volume) in self.volumes.iter().enumerate() {
-            volume.validate(&format!("volumes[{i}]"))?;
-        }
-        for (i, container) in self.containers.iter().enumerate() {
-            container.validate(&format!("containers[{i}]"), &self.volumes)?;
-        }
-        self.validate_ports()
+        self.problems().into_iter().next().map_or(Ok(()), Err)
     }
 
-    fn validate_ports(&self) -> Result<(), InvalidPod> {
-        let ports: Vec<_> = self.containers.iter().flat_map(|c| &c.ports).collect();
-        count("ports", ports.len(), 0, Self::MAX_PORTS)?;
-        if ports.iter().any(|p| p.container_port() == 0) {
-            return Err(invalid("ports", "0 is not a port: allowed are 1 to 65535"));
-        }
-        unique("ports", ports.iter().map(|p| p.container_port()))?;
-        let hosts = ports.iter().filter_map(|p| match p {
-            Port::Http { host, .. } => host.as_ref(),
+    /// What [`PodSpec::validate`] refuses: the first problem of each part of the pod.
+    pub fn problems(&self) -> Vec<InvalidPod> {
+        let containers = self.containers.iter().enumerate();
+        let volumes = self.volumes.iter().enumerate();
+        let mut checks = vec![
+            count("containers", self.containers.len(), 1, Self::MAX_CONTAINERS),
+            count("volumes", self.volumes.len(), 0, Self::MAX_VOLUMES),
+            unique(containers.clone().map(|(i, c)| (format!("containers[{i}].name"), &c.name))),
+            unique(volumes.clone().map(|(i, v)| (format!("volumes[{i}].name"), &v.name))),
+            self.scale.validate(),
+        ];
+        checks.extend(volumes.map(|(i, volume)| volume.validate(&format!("volumes[{i}]"))));
+        checks.extend(containers.map(|(i, c)| c.validate(&format!("containers[{i}]"), &self.volumes)));
+        checks.extend(self.validate_ports());
+        checks.into_iter().filter_map(Result::err).collect()
+    }
+
+    fn validate_ports(&self) -> [Result<(), InvalidPod>; 5] {
+        let ports: Vec<_> = self.ports().collect();
+        let zero = ports.iter().find(|(_, port)| port.container_port() == 0);
+        let hosts = ports.iter().filter_map(|(path, port)| match port {
+            Port::Http { host, .. } => Some((format!("{path}.host"), host.as_ref()?)),
             Port::Tcp { .. } => None,
         });
-        unique("hosts", hosts)?;
-        let published = ports.iter().filter_map(|p| match p {
-            Port::Tcp { published, .. } => *published,
+        let published = ports.iter().filter_map(|(path, port)| match port {
+            Port::Tcp { published, .. } => Some((format!("{path}.published"), (*published)?)),
             Port::Http { .. } => None,
         });
-        unique("published ports", published)
+        [
+            count("containers", ports.len(), 0, Self::MAX_PORTS)
+                .map_err(|e| invalid(&e.path, format!("ports: {}", e.problem))),
+            zero.map_or(Ok(()), |(path, _)| Err(invalid(path, "0 is not a port: allowed are 1 to 65535"))),
+            unique(ports.iter().map(|(path, port)| (path.clone(), port.container_port()))),
+            unique(hosts),
+            unique(published),
+        ]
+    }
+
+    /// Every port, by its path.
+    fn ports(&self) -> impl Iterator<Item = (String, &Port)> {
+        self.containers.iter().enumerate().flat_map(|(i, container)| {
+            let ports = container.ports.iter().enumerate();
+            ports.map(move |(j, port)| (format!("containers[{i}].ports[{j}]"), port))
+        })
     }
 
     /// What one replica reserves together.
@@ -310,17 +326,23 @@ impl ContainerSpec {
     fn validate_mounts(&self, path: &str, volumes: &[VolumeSpec]) -> Result<(), InvalidPod> {
         let at = format!("{path}.mounts");
         count(&at, self.mounts.len(), 0, PodSpec::MAX_VOLUMES)?;
-        unique(&at, self.mounts.iter().map(|m| m.path.trim_end_matches('/')))?;
-        for mount in &self.mounts {
-            absolute(&at, &mount.path)?;
-            let below = |dir: &str| mount.path == dir || mount.path.starts_with(&format!("{dir}/"));
-            if mount.path.trim_end_matches('/').is_empty() || ["/proc", "/sys", "/dev"].into_iter().any(below)
-            {
-                return Err(invalid(&at, format!("{} is the runtime's own: mount elsewhere", mount.path)));
-            }
-            if !volumes.iter().any(|v| v.name == mount.volume) {
-                return Err(invalid(&at, format!("there is no volume {}: add it to volumes", mount.volume)));
-            }
+        let mut mounts = self.mounts.iter().enumerate();
+        unique(mounts.clone().map(|(i, m)| (format!("{at}[{i}].path"), m.path.trim_end_matches('/'))))?;
+        mounts.try_for_each(|(i, mount)| mount.validate(&format!("{at}[{i}]"), volumes))
+    }
+}
+
+impl Mount {
+    fn validate(&self, path: &str, volumes: &[VolumeSpec]) -> Result<(), InvalidPod> {
+        let at = format!("{path}.path");
+        absolute(&at, &self.path)?;
+        let below = |dir: &str| self.path == dir || self.path.starts_with(&format!("{dir}/"));
+        if self.path.trim_end_matches('/').is_empty() || ["/proc", "/sys", "/dev"].into_iter().any(below) {
+            return Err(invalid(&at, format!("{} is the runtime's own: mount elsewhere", self.path)));
+        }
+        if !volumes.iter().any(|v| v.name == self.volume) {
+            let problem = format!("there is no volume {}: add it to volumes", self.volume);
+            return Err(invalid(&format!("{path}.volume"), problem));
         }
         Ok(())
     }
@@ -404,13 +426,14 @@ fn count(path: &str, found: usize, least: usize, most: usize) -> Result<(), Inva
     Err(invalid(path, format!("{found} are given: allowed are {least} to {most}")))
 }
 
-fn unique<T: Ord + std::fmt::Display>(path: &str, items: impl Iterator<Item = T>) -> Result<(), InvalidPod> {
-    let mut seen = BTreeSet::new();
-    for item in items {
-        let text = item.to_string();
-        if !seen.insert(item) {
-            return Err(invalid(path, format!("{text} is given twice")));
+/// Items come with their paths.
+fn unique<T: Ord + std::fmt::Display>(items: impl Iterator<Item = (String, T)>) -> Result<(), InvalidPod> {
+    let mut seen = BTreeMap::new();
+    for (path, item) in items {
+        if let Some(first) = seen.get(&item) {
+            return Err(invalid(&path, format!("{item} is given twice, first at {first}")));
         }
+        seen.insert(item, path);
     }
     Ok(())
 }
@@ -471,11 +494,11 @@ mod tests {
     #[test]
     fn bounds_are_kept() {
         let twice = |p: &mut PodSpec| p.containers.push(p.containers[0].clone());
-        assert_eq!(refused(twice), "containers: nginx is given twice");
+        assert_eq!(refused(twice), "containers[1].name: nginx is given twice, first at containers[0].name");
         assert_eq!(refused(|p| p.containers.clear()), "containers: 0 are given: allowed are 1 to 16");
         assert_eq!(refused(|p| p.scale.max = 0), "scale: max is 0: allowed are 1 to 100");
         let proc = refused(|p| p.containers[0].mounts[0].path = "/proc/x".into());
-        assert_eq!(proc, "containers[0].mounts: /proc/x is the runtime's own: mount elsewhere");
+        assert_eq!(proc, "containers[0].mounts[0].path: /proc/x is the runtime's own: mount elsewhere");
         let escape = refused(|p| p.containers[0].mounts[0].path = "/data/../etc".into());
         assert!(escape.contains("absolute path"), "{escape}");
         let missing = refused(|p| p.volumes.clear());
@@ -484,6 +507,16 @@ mod tests {
         assert!(tiny.contains("4Mi to 16Ti"), "{tiny}");
         let nul = refused(|p| p.containers[0].user = Some("a\0b".into()));
         assert!(nul.contains("NUL"), "{nul}");
+    }
+
+    #[test]
+    fn every_part_is_looked_at() {
+        let mut pod = pod();
+        pod.scale.max = 0;
+        pod.volumes[0].kind = VolumeKind::Persistent { size: Bytes(0) };
+        pod.containers[0].working_dir = Some("srv".into());
+        let paths: Vec<_> = pod.problems().into_iter().map(|problem| problem.path).collect();
+        assert_eq!(paths, ["scale", "volumes[0]", "containers[0].workingDir"]);
     }
 
     #[test]
