@@ -1,0 +1,127 @@
+//! Accepts HTTP connections and finds out which HTTP they speak.
+
+use crate::{ClientLimits, Tls, clients::Clients, gateway::Inner, headers::Client};
+use http::HeaderValue;
+use hyper::service::service_fn;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    time::{sleep, timeout},
+};
+use tracing::{trace, warn};
+
+/// How much of an HTTP/2 request's body is taken before anybody reads it.
+const WINDOW: u32 = 256 << 10;
+const MAX_STREAMS: u32 = 256;
+const PING: Duration = Duration::from_secs(30);
+
+/// The servers of both versions, with their bounds.
+pub(crate) struct Http {
+    http1: auto::Builder<TokioExecutor>,
+    http2: auto::Builder<TokioExecutor>,
+}
+
+impl Http {
+    pub(crate) fn new(limits: &ClientLimits) -> Self {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.header_time)
+            .max_headers(limits.header_count)
+            .max_buf_size(limits.header_bytes as usize)
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING)
+            .keep_alive_timeout(PING)
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(limits.header_bytes)
+            .initial_stream_window_size(WINDOW);
+        Self { http1: builder.clone().http1_only(), http2: builder.http2_only() }
+    }
+}
+
+/// The next connection, with small packets sent at once. Failures to accept are the machine's and
+/// pass; they are not the listener's end.
+pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    const AGAIN: Duration = Duration::from_millis(50);
+    loop {
+        let accepted = listener.accept().await;
+        match accepted.and_then(|(stream, peer)| stream.set_nodelay(true).map(|()| (stream, peer))) {
+            Ok(accepted) => return accepted,
+            Err(error) => {
+                warn!(error = &error as &dyn std::error::Error, "cannot accept connections");
+                sleep(AGAIN).await;
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Serves HTTP on `listener` until the gateway drains.
+    pub(crate) async fn accept_http(self: Arc<Self>, listener: TcpListener, tls: Option<Tls>) {
+        let stopping = self.environment.stopping.clone();
+        while let Some((stream, peer)) = stopping.run_until_cancelled(accept(&listener)).await {
+            let serving = self.clone().serve_stream(stream, peer, tls.clone());
+            self.environment.tasks.spawn(serving);
+        }
+    }
+
+    async fn serve_stream(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, tls: Option<Tls>) {
+        let Some(_counted) = Clients::count(&self.clients, peer.ip()) else {
+            self.environment.meters.refused_clients.increment(1);
+            return;
+        };
+        let limit = self.environment.config.clients.header_time;
+        match tls {
+            None => {
+                if let Ok(Ok(http2)) = timeout(limit, starts_http2(&stream)).await {
+                    self.converse(stream, peer, false, http2).await;
+                }
+            }
+            Some(tls) => {
+                if let Ok(Ok((stream, http2))) = timeout(limit, tls.accept(stream)).await {
+                    self.converse(stream, peer, true, http2).await;
+                }
+            }
+        }
+    }
+
+    async fn converse<S>(self: Arc<Self>, stream: S, peer: SocketAddr, https: bool, http2: bool)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Ok(address) = HeaderValue::from_str(&peer.ip().to_canonical().to_string()) else { return };
+        let window = if http2 { WINDOW } else { self.environment.config.clients.header_bytes };
+        let client = Arc::new(Client { address, https, window });
+        let service = service_fn(|request| {
+            let (inner, client) = (self.clone(), client.clone());
+            async move { Ok::<_, Infallible>(inner.serve(&client, request).await) }
+        });
+        let builder = if http2 { &self.http.http2 } else { &self.http.http1 };
+        let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.environment.stopping.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            trace!(error = &*error as &dyn std::error::Error, "a client's connection broke");
+        }
+    }
+}
+
+/// Whether what a client sends first is the preface of HTTP/2 (RFC 9113 section 3.4), whose
+/// beginning no request of HTTP/1 has.
+async fn starts_http2(stream: &TcpStream) -> io::Result<bool> {
+    let mut beginning = [0; 4];
+    let read = stream.peek(&mut beginning).await?;
+    Ok(&beginning[..read] == b"PRI ")
+}

@@ -1,0 +1,458 @@
+//! What the gateway knows of one pod, and what it decides by that. No clock and no tasks: time is
+//! passed in, and what is to be done is given back.
+//!
+//! ```text
+//!            a request arrives                the engine names replicas
+//!   ┌──────┐ ────────────────▶ ┌────────┐ ─────────────────────────────▶ ┌─────────┐
+//!   │ Zero │                   │ Waking │                                │ Serving │
+//!   └──────┘ ◀──────────────── └────────┘                                └─────────┘
+//!      ▲  ▲   the start failed: whoever                                     │   │
+//!      │  │   waits is told why                                             │   │
+//!      │  └────────────────── the last replica died ────────────────────────┘   │
+//!      │                                                                        │
+//!      │                   ┌──────────┐                                         │
+//!      └────────────────── │ Draining │ ◀───────────────────────────────────────┘
+//!        the engine has    └──────────┘   nothing was under way for the idle period;
+//!        stopped them                     nothing is routed to the replicas any more
+//!
+//!   Closed: the pod was removed, from whatever state
+//! ```
+//!
+//! A request that arrives in `Draining` waits for `Zero` and makes the pod wake again. When the
+//! pod shrinks, a single replica is fenced in the same way; a request that needs it before it is
+//! stopped takes it back.
+
+use super::members::{Members, StillInFlight, Unwatched};
+use crate::{Backend, WakeError, endpoint::Endpoint};
+use apocryph_model::Scale;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Zero,
+    Waking,
+    Serving,
+    Draining,
+    Closed,
+}
+
+/// What becomes of a request.
+pub(super) enum Admission {
+    /// It goes to this run's endpoint, and is counted there.
+    Serve(u64, Arc<Endpoint>),
+    /// It waits for a change.
+    Hold,
+    /// It waits, and is the one that makes the pod start with so many replicas.
+    Wake(u32),
+    /// The start it waited for, or one just before, failed.
+    Failed { cause: Arc<WakeError>, retry_after: Duration },
+    /// The pod was removed.
+    Closed,
+}
+
+/// How the pod gets more replicas.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Growth {
+    /// It needs none, or none can be asked for now.
+    None,
+    /// Those that were fenced are routed to again, which whoever was to stop them has to know.
+    TakenBack,
+    /// The engine is to be asked for so many in all.
+    Ask(u32),
+}
+
+/// What the keeper of the pod has to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Review {
+    /// Nothing before a change.
+    Wait,
+    /// Nothing before this time.
+    Until(Instant),
+    /// Start so many replicas, which run whether or not there are requests.
+    Wake(u32),
+    /// Ask for so many replicas in all.
+    Grow(u32),
+    /// Bring the pod to zero.
+    Idle,
+    /// Stop this replica, which was fenced, as soon as nothing is under way on it.
+    Shrink(u64),
+    /// The pod was removed.
+    End,
+}
+
+pub(super) struct State {
+    scale: Scale,
+    ports: BTreeSet<u16>,
+    phase: Phase,
+    /// The number of the current start or the last one.
+    starts: u64,
+    failure: Option<Failure>,
+    members: Members,
+    /// Requests, streams and connections under way, also those that wait.
+    open: usize,
+    /// The most that was open since the last review.
+    peak: usize,
+    /// Since when nothing is open, if nothing is.
+    quiet_since: Instant,
+    reviewed_at: Instant,
+    served_since: Instant,
+    scaling: Scaling,
+}
+
+/// Whether the number of replicas is being changed while the pod serves: one change at a time,
+/// and no stop of the pod meanwhile.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scaling {
+    Settled,
+    Growing {
+        /// An update came since, so that what the engine answers is old.
+        superseded: bool,
+    },
+    /// This replica is being stopped.
+    Shrinking(u64),
+    /// The engine had no more to give, or a replica died.
+    GrowsAgainAt(Instant),
+}
+
+struct Failure {
+    start: u64,
+    cause: Arc<WakeError>,
+    retry_at: Instant,
+    backoff: Duration,
+}
+
+/// A pod that lived shorter counts as one whose start failed.
+const STABLE: Duration = Duration::from_secs(10);
+const FIRST_BACKOFF: Duration = Duration::from_secs(1);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+
+impl State {
+    /// A pod that waits for its first [`State::update`].
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            scale: Scale::default(),
+            ports: BTreeSet::new(),
+            phase: Phase::Zero,
+            starts: 0,
+            failure: None,
+            members: Members::default(),
+            open: 0,
+            peak: 0,
+            quiet_since: now,
+            reviewed_at: now,
+            served_since: now,
+            scaling: Scaling::Settled,
+        }
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    pub(super) fn open(&self) -> usize {
+        self.open
+    }
+
+    /// Counts a request as activity; `false` where `limit` are under way already.
+    pub(super) fn enter(&mut self, limit: usize) -> bool {
+        if self.open >= limit {
+            return false;
+        }
+        self.open += 1;
+        self.peak = self.peak.max(self.open);
+        true
+    }
+
+    /// The request is over, on `run` if it got there. Tells whether somebody may wait for that.
+    pub(super) fn leave(&mut self, run: Option<u64>, now: Instant) -> bool {
+        let awaited = run.is_some_and(|run| self.members.release(run));
+        self.open -= 1;
+        if self.open == 0 {
+            self.quiet_since = now;
+        }
+        awaited || (self.phase == Phase::Closed && self.open == 0)
+    }
+
+    /// Decides about a request for `port`. `waits_for` remembers the start that it waits for.
+    pub(super) fn admit(&mut self, port: u16, waits_for: &mut Option<u64>, now: Instant) -> Admission {
+        if let Some(failure) = &self.failure
+            && (waits_for.is_some_and(|start| failure.start >= start)
+                || (self.phase == Phase::Zero && now < failure.retry_at))
+        {
+            let retry_after = failure.retry_at.saturating_duration_since(now);
+            return Admission::Failed { cause: failure.cause.clone(), retry_after };
+        }
+        match self.phase {
+            Phase::Closed => Admission::Closed,
+            Phase::Zero => {
+                let replicas = self.start();
+                waits_for.get_or_insert(self.starts);
+                Admission::Wake(replicas)
+            }
+            Phase::Waking => {
+                waits_for.get_or_insert(self.starts);
+                Admission::Hold
+            }
+            Phase::Draining => {
+                waits_for.get_or_insert(self.starts + 1);
+                Admission::Hold
+            }
+            Phase::Serving => match self.members.choose(port) {
+                Some((run, endpoint)) => Admission::Serve(run, endpoint),
+                None => {
+                    waits_for.get_or_insert(self.starts);
+                    Admission::Hold
+                }
+            },
+        }
+    }
+
+    fn start(&mut self) -> u32 {
+        self.starts += 1;
+        self.phase = Phase::Waking;
+        self.desired()
+    }
+
+    /// Gets the pod what it needs: fenced replicas first.
+    pub(super) fn grow(&mut self, now: Instant) -> Growth {
+        let desired = self.desired();
+        if self.phase != Phase::Serving || self.members.active() >= desired {
+            return Growth::None;
+        }
+        let taken_back = self.members.unfence();
+        let possible = match self.scaling {
+            Scaling::Settled => true,
+            Scaling::Growing { .. } | Scaling::Shrinking(_) => false,
+            Scaling::GrowsAgainAt(time) => now >= time,
+        };
+        if possible && self.members.active() < desired {
+            self.scaling = Scaling::Growing { superseded: false };
+            return Growth::Ask(desired);
+        }
+        if taken_back { Growth::TakenBack } else { Growth::None }
+    }
+
+    /// The engine was asked for more replicas, and these run.
+    pub(super) fn grown(&mut self, backends: &[Backend], now: Instant) {
+        let superseded = self.scaling == Scaling::Growing { superseded: true };
+        self.scaling = Scaling::Settled;
+        if self.phase != Phase::Serving || superseded {
+            return;
+        }
+        self.members.add(backends);
+        if self.members.active() < self.desired() {
+            self.growth_refused(now);
+        }
+    }
+
+    /// The engine has no more replicas to give.
+    pub(super) fn growth_refused(&mut self, now: Instant) {
+        self.scaling = Scaling::GrowsAgainAt(now + STABLE);
+    }
+
+    fn desired(&self) -> u32 {
+        self.needed_for(self.open)
+    }
+
+    fn needed_for(&self, open: usize) -> u32 {
+        let each = self.scale.requests_per_replica.max(1) as usize;
+        let needed = u32::try_from(open.div_ceil(each)).unwrap_or(u32::MAX);
+        needed.max(self.scale.min).max(1).min(self.scale.max.max(1))
+    }
+
+    /// The engine was asked to start the pod, and these run.
+    pub(super) fn woken(&mut self, backends: &[Backend], now: Instant) {
+        if self.phase == Phase::Waking {
+            self.serve_from(now);
+            self.members.add(backends);
+        }
+    }
+
+    fn serve_from(&mut self, now: Instant) {
+        self.phase = Phase::Serving;
+        self.served_since = now;
+        self.reviewed_at = now;
+        self.peak = self.open;
+        if self.open == 0 {
+            self.quiet_since = now;
+        }
+    }
+
+    /// The engine did not start the pod.
+    pub(super) fn start_failed(&mut self, cause: WakeError, now: Instant) {
+        if self.phase == Phase::Waking {
+            self.phase = Phase::Zero;
+            self.fail(cause, now);
+        }
+    }
+
+    fn fail(&mut self, cause: WakeError, now: Instant) {
+        let backoff = self.failure.as_ref().map_or(FIRST_BACKOFF, |f| (f.backoff * 2).min(LONGEST_BACKOFF));
+        let retry_at = now + backoff;
+        self.failure = Some(Failure { start: self.starts, cause: Arc::new(cause), retry_at, backoff });
+    }
+
+    /// Replicas whose ports are to be watched; [`State::watched`] takes the task that does.
+    pub(super) fn unwatched(&self) -> Vec<Unwatched> {
+        self.members.unwatched(&self.ports)
+    }
+
+    pub(super) fn watched(&mut self, run: u64, watch: AbortOnDropHandle<()>) {
+        self.members.watched(run, watch);
+    }
+
+    /// A port of a replica accepted a connection.
+    pub(super) fn listening(&mut self, run: u64, port: u16, endpoint: Arc<Endpoint>) {
+        self.members.listening(run, port, endpoint);
+    }
+
+    /// A port that listened does not accept connections any more, and a request leaves it.
+    pub(super) fn refused(&mut self, run: u64, port: u16) {
+        self.members.refused(run, port);
+        self.members.release(run);
+    }
+
+    /// A replica has ended by itself.
+    pub(super) fn lost(&mut self, run: u64, cause: WakeError, now: Instant) {
+        if !self.members.remove(run) || self.phase != Phase::Serving {
+            return;
+        }
+        if self.members.active() == 0 {
+            self.members.unfence();
+        }
+        if self.members.active() > 0 {
+            if self.scaling == Scaling::Settled {
+                self.growth_refused(now);
+            }
+        } else {
+            self.phase = Phase::Zero;
+            let stable = now.saturating_duration_since(self.served_since) >= STABLE;
+            self.failure = self.failure.take().filter(|_| !stable);
+            if !stable {
+                self.fail(cause, now);
+            }
+        }
+    }
+
+    /// Takes the pod's settings and what runs of it. While a start or stop is under way that
+    /// call alone tells what runs, as it is the newer one.
+    pub(super) fn update(&mut self, scale: Scale, ports: BTreeSet<u16>, running: &[Backend], now: Instant) {
+        self.scale = scale;
+        self.failure = None;
+        self.scaling = match self.scaling {
+            Scaling::Settled | Scaling::GrowsAgainAt(_) => Scaling::Settled,
+            Scaling::Growing { .. } => Scaling::Growing { superseded: true },
+            Scaling::Shrinking(run) => Scaling::Shrinking(run),
+        };
+        if self.ports != ports {
+            self.ports = ports;
+            self.members.unwatch();
+        }
+        if matches!(self.phase, Phase::Zero | Phase::Serving) {
+            let stopping = |backend: &Backend| self.scaling == Scaling::Shrinking(backend.run);
+            let running: Vec<_> = running.iter().copied().filter(|backend| !stopping(backend)).collect();
+            self.members.retire_all_but(&running);
+            self.members.add(&running);
+            match (self.phase, running.is_empty()) {
+                (Phase::Zero, false) => self.serve_from(now),
+                (_, true) => self.phase = Phase::Zero,
+                _ => {}
+            }
+        }
+    }
+
+    /// How much is under way on replicas that are retired.
+    pub(super) fn retiring(&self) -> usize {
+        self.members.retiring()
+    }
+
+    /// Cuts what is under way on replicas that are retired.
+    pub(super) fn cut_retired(&mut self) {
+        self.members.cut_retired();
+    }
+
+    /// Decides what the pod's quiet or load calls for.
+    pub(super) fn review(&mut self, now: Instant) -> Review {
+        match self.phase {
+            Phase::Closed => Review::End,
+            Phase::Serving => self.review_serving(now),
+            Phase::Zero if self.scale.min > 0 => self.review_zero(now),
+            Phase::Zero | Phase::Waking | Phase::Draining => Review::Wait,
+        }
+    }
+
+    fn review_zero(&mut self, now: Instant) -> Review {
+        match &self.failure {
+            Some(failure) if now < failure.retry_at => Review::Until(failure.retry_at),
+            _ => Review::Wake(self.start()),
+        }
+    }
+
+    fn review_serving(&mut self, now: Instant) -> Review {
+        if let Growth::Ask(replicas) = self.grow(now) {
+            return Review::Grow(replicas);
+        }
+        let idle = Duration::from_secs(u64::from(self.scale.idle_seconds.max(1)));
+        let idle_at = self.quiet_since + idle;
+        let settled = matches!(self.scaling, Scaling::Settled | Scaling::GrowsAgainAt(_));
+        let may_idle = self.open == 0 && self.scale.min == 0 && settled;
+        if may_idle && now >= idle_at {
+            self.phase = Phase::Draining;
+            self.failure = None;
+            self.members.clear();
+            return Review::Idle;
+        }
+        if now < self.reviewed_at + idle {
+            let review_at = self.reviewed_at + idle;
+            return Review::Until(if may_idle { review_at.min(idle_at) } else { review_at });
+        }
+        self.reviewed_at = now;
+        let needed = self.needed_for(self.peak);
+        self.peak = self.open;
+        if settled
+            && self.members.active() > needed
+            && let Some(run) = self.members.fence()
+        {
+            return Review::Shrink(run);
+        }
+        Review::Until(if may_idle { idle_at } else { now + idle })
+    }
+
+    /// Takes out a fenced replica when nothing is under way on it: `Ok(None)` where the fence was
+    /// cancelled.
+    ///
+    /// # Errors
+    /// Something is under way.
+    pub(super) fn take_fenced(&mut self, run: u64) -> Result<Option<Backend>, StillInFlight> {
+        let taken = self.members.take_fenced(run)?;
+        if taken.is_some() {
+            self.scaling = Scaling::Shrinking(run);
+        }
+        Ok(taken)
+    }
+
+    /// The engine has stopped, or tried to stop, the replica that was taken out.
+    pub(super) fn shrunk(&mut self) {
+        self.scaling = Scaling::Settled;
+    }
+
+    /// The engine has brought the pod to zero, or somebody waits for it to run again, which
+    /// starting it again settles.
+    pub(super) fn stopped(&mut self) {
+        if self.phase == Phase::Draining {
+            self.phase = Phase::Zero;
+        }
+    }
+
+    /// The pod was removed: nothing more enters.
+    pub(super) fn close(&mut self) {
+        self.phase = Phase::Closed;
+    }
+
+    /// Cuts whatever is under way.
+    pub(super) fn cut(&mut self) {
+        self.members.clear();
+    }
+}

@@ -1,0 +1,110 @@
+//! What the gateway needs of the engine that runs the pods.
+
+use apocryph_model::ChannelId;
+use async_trait::async_trait;
+use std::net::IpAddr;
+
+/// One run of one replica of a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Backend {
+    /// Tells this run from every earlier and later run of the pod's replicas, whose address may
+    /// be the same.
+    pub run: u64,
+    /// Where the containers' ports are dialled.
+    pub address: IpAddr,
+}
+
+/// The pods of this provider, as far as the gateway scales them.
+///
+/// Every call is level-triggered: it names a state to reach, and repeating it does no harm.
+/// Calls return in bounded time.
+#[async_trait]
+pub trait Pods: Send + Sync + 'static {
+    /// Brings the pod to at least `replicas` replicas and names all that run, one or more. They
+    /// need not listen yet.
+    ///
+    /// # Errors
+    /// The pod cannot be started. An error while others of its replicas run leaves these running.
+    async fn wake(&self, pod: ChannelId, replicas: u32) -> Result<Vec<Backend>, WakeError>;
+
+    /// Stops one replica, to which nothing is routed any more and on which nothing is under way.
+    ///
+    /// # Errors
+    /// It may or may not run.
+    async fn retire(&self, pod: ChannelId, backend: Backend) -> Result<(), StopError>;
+
+    /// Brings the pod to zero replicas. Nothing is routed to it any more and nothing under way.
+    ///
+    /// # Errors
+    /// Some replica may run; the gateway repeats the call.
+    async fn idle(&self, pod: ChannelId) -> Result<(), StopError>;
+
+    /// Returns when this run has ended, and why; at once where it has ended before.
+    async fn died(&self, pod: ChannelId, backend: Backend) -> WakeError;
+}
+
+/// Why a pod does not start. The text of every variant is for whoever sent the request: it holds
+/// nothing of the pod's own output, which is its publisher's affair.
+#[derive(Debug, thiserror::Error)]
+pub enum WakeError {
+    /// The image cannot be used: the publisher's fault.
+    #[error("the pod's image cannot be used: {reason}")]
+    Image {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A container ended: the publisher's fault.
+    #[error("container {container} exited with code {code}; its publisher finds out more by `apocryph logs`")]
+    Exited {
+        /// The container's name.
+        container: String,
+        /// Its exit code; 128 and the signal's number for one that was killed.
+        code: i32,
+    },
+    /// A container needed more memory than it has: the publisher's fault.
+    #[error("container {container} ran out of memory; its publisher can raise resources.memory")]
+    OutOfMemory {
+        /// The container's name.
+        container: String,
+    },
+    /// The channel that pays for the pod has run out: the publisher's fault.
+    #[error("the pod is out of funds; its publisher can add some by `apocryph fund`")]
+    OutOfFunds,
+    /// The host cannot fit another replica: the provider's fault, and may pass.
+    #[error("the provider has too little {resource} left to start the pod")]
+    NoRoom {
+        /// What is lacking, such as memory.
+        resource: String,
+    },
+    /// The pod was removed.
+    #[error("the pod was removed")]
+    Removed,
+    /// The engine failed: the provider's fault, and may pass. The cause is for its own log.
+    #[error("the provider could not start the pod")]
+    Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl WakeError {
+    /// A stable name of the cause.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Image { .. } => "image",
+            Self::Exited { .. } => "exited",
+            Self::OutOfMemory { .. } => "out_of_memory",
+            Self::OutOfFunds => "out_of_funds",
+            Self::NoRoom { .. } => "no_room",
+            Self::Removed => "removed",
+            Self::Engine(_) => "engine",
+        }
+    }
+
+    /// Whether the same request may succeed later without anybody changing the pod.
+    pub fn retry(&self) -> bool {
+        matches!(self, Self::NoRoom { .. } | Self::Engine(_))
+    }
+}
+
+/// The engine could not stop what it was told to stop. The cause is for the provider's log.
+#[derive(Debug, thiserror::Error)]
+#[error("the engine could not stop the pod")]
+pub struct StopError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
