@@ -1,0 +1,278 @@
+//! From a request to its answer.
+
+use std::fs::File;
+use std::io::{self, SeekFrom};
+use std::ops::Range;
+
+use apocryph_model::Digest;
+use bytes::Bytes;
+use futures::TryStreamExt as _;
+use http::header::{
+    ACCEPT_RANGES, ALLOW, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName,
+    IF_RANGE, RANGE, WWW_AUTHENTICATE,
+};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::Frame;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncSeekExt as _};
+use tokio_util::io::ReaderStream;
+
+use super::BlobFiles;
+use super::grants::{Grants, Token};
+use super::range::{Requested, requested};
+use super::route::{NoRoute, Route, route};
+use crate::limits::MAX_MANIFEST_LEN;
+use crate::verified::Verified;
+
+const CHUNK_LEN: usize = 256 * 1024;
+const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+pub(super) type Body = BoxBody<Bytes, io::Error>;
+
+/// An answer that is not what was asked for, with its code of the specification.
+#[derive(Debug, Clone, Copy)]
+enum Refusal {
+    Unauthorized,
+    Method,
+    Path,
+    Name,
+    ManifestUnknown,
+    DigestInvalid,
+    BlobUnknown,
+    RangeUnsatisfiable { size: u64 },
+    Internal,
+}
+
+/// Answers one request.
+pub(super) async fn answer<B>(
+    request: &Request<B>,
+    files: &dyn BlobFiles,
+    grants: &Grants,
+) -> Response<Body> {
+    let whole = answer_in_full(request, files, grants).await;
+    let response = whole.unwrap_or_else(Refusal::into_response);
+    if request.method() == Method::HEAD {
+        // The headers stay, with the length that the body would have.
+        return response.map(|_| full(Bytes::new()));
+    }
+    response
+}
+
+async fn answer_in_full<B>(
+    request: &Request<B>,
+    files: &dyn BlobFiles,
+    grants: &Grants,
+) -> Result<Response<Body>, Refusal> {
+    let token = authenticate(request.headers(), grants)?;
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Err(Refusal::Method);
+    }
+    match route(request.uri().path())? {
+        Route::Base => Ok(json_response(StatusCode::OK, "{}")),
+        Route::Manifest(digest) => {
+            let file = open(files, grants, &token, digest).await?;
+            manifest_response(file.ok_or(Refusal::ManifestUnknown)?, digest).await
+        }
+        Route::Blob(digest) => {
+            let file = open(files, grants, &token, digest).await?;
+            blob_response(file.ok_or(Refusal::BlobUnknown)?, digest, request.headers()).await
+        }
+    }
+}
+
+fn authenticate(headers: &HeaderMap, grants: &Grants) -> Result<Token, Refusal> {
+    headers
+        .get(AUTHORIZATION)
+        .and_then(Token::from_authorization)
+        .filter(|token| grants.knows(token))
+        .ok_or(Refusal::Unauthorized)
+}
+
+/// `None` for what is not granted and what is not there alike.
+async fn open(
+    files: &dyn BlobFiles,
+    grants: &Grants,
+    token: &Token,
+    digest: Digest,
+) -> Result<Option<File>, Refusal> {
+    if !grants.opens(token, &digest) {
+        return Ok(None);
+    }
+    files.open(digest).await.map_err(|error| internal(digest, &error))
+}
+
+fn internal(digest: Digest, error: &io::Error) -> Refusal {
+    tracing::error!(%digest, %error, "a blob cannot be read from the store");
+    Refusal::Internal
+}
+
+async fn manifest_response(file: File, digest: Digest) -> Result<Response<Body>, Refusal> {
+    let bytes = read_manifest(file, digest).await.map_err(|error| internal(digest, &error))?;
+    let mut response = sized(bytes.len() as u64, &media_type_of(&bytes), digest);
+    *response.body_mut() = full(bytes.into());
+    Ok(response)
+}
+
+async fn read_manifest(file: File, digest: Digest) -> io::Result<Vec<u8>> {
+    let size = file.metadata()?.len();
+    if size > MAX_MANIFEST_LEN {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "too long for a manifest"));
+    }
+    let mut bytes = Vec::new();
+    let file = tokio::fs::File::from_std(file);
+    Verified::new(file, digest, size).read_to_end(&mut bytes).await?;
+    Ok(bytes)
+}
+
+fn media_type_of(manifest: &[u8]) -> String {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Typed {
+        media_type: String,
+    }
+    // The media type is optional in an OCI manifest and means itself.
+    serde_json::from_slice(manifest).map_or_else(|_| OCI_MANIFEST.to_owned(), |typed: Typed| typed.media_type)
+}
+
+async fn blob_response(file: File, digest: Digest, headers: &HeaderMap) -> Result<Response<Body>, Refusal> {
+    let size = file.metadata().map_err(|error| internal(digest, &error))?.len();
+    let file = tokio::fs::File::from_std(file);
+    match requested(range_header(headers, digest), size) {
+        Requested::Unsatisfiable => Err(Refusal::RangeUnsatisfiable { size }),
+        Requested::Whole => {
+            let mut response = sized(size, "application/octet-stream", digest);
+            *response.body_mut() = streamed(Verified::new(file, digest, size));
+            Ok(response)
+        }
+        Requested::Part(range) => {
+            let part = part_response(file, digest, size, range).await;
+            part.map_err(|error| internal(digest, &error))
+        }
+    }
+}
+
+/// The range, unless it was asked for of another version (RFC 9110, 13.1.5).
+fn range_header(headers: &HeaderMap, digest: Digest) -> Option<&str> {
+    let condition = headers.get(IF_RANGE);
+    if condition.is_some_and(|condition| condition.as_bytes() != etag(digest).as_bytes()) {
+        return None;
+    }
+    headers.get(RANGE)?.to_str().ok()
+}
+
+async fn part_response(
+    mut file: tokio::fs::File,
+    digest: Digest,
+    size: u64,
+    range: Range<u64>,
+) -> io::Result<Response<Body>> {
+    file.seek(SeekFrom::Start(range.start)).await?;
+    let length = range.end - range.start;
+    let mut response = sized(length, "application/octet-stream", digest);
+    *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    let span = format!("bytes {}-{}/{size}", range.start, range.end - 1);
+    insert(response.headers_mut(), CONTENT_RANGE, &span);
+    *response.body_mut() = streamed(file.take(length));
+    Ok(response)
+}
+
+fn etag(digest: Digest) -> String {
+    format!("\"{digest}\"")
+}
+
+fn sized(length: u64, media_type: &str, digest: Digest) -> Response<Body> {
+    let mut response = Response::new(full(Bytes::new()));
+    let headers = response.headers_mut();
+    insert(headers, CONTENT_TYPE, media_type);
+    insert(headers, CONTENT_DIGEST, &digest.to_string());
+    insert(headers, ETAG, &etag(digest));
+    headers.insert(CONTENT_LENGTH, length.into());
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    response
+}
+
+/// Leaves out what cannot stand in a header, which a blob's own media type may hold.
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+fn streamed(reader: impl AsyncRead + Send + Sync + 'static) -> Body {
+    let frames = ReaderStream::with_capacity(reader, CHUNK_LEN).map_ok(Frame::data);
+    StreamBody::new(frames).boxed()
+}
+
+fn full(bytes: Bytes) -> Body {
+    Full::new(bytes).map_err(|never| match never {}).boxed()
+}
+
+fn json_response(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
+    let body = body.into();
+    let length = body.len();
+    let mut response = Response::new(full(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_LENGTH, length.into());
+    response
+}
+
+impl From<NoRoute> for Refusal {
+    fn from(no_route: NoRoute) -> Self {
+        match no_route {
+            NoRoute::Elsewhere => Self::Path,
+            NoRoute::Name => Self::Name,
+            NoRoute::ManifestReference => Self::ManifestUnknown,
+            NoRoute::Digest => Self::DigestInvalid,
+        }
+    }
+}
+
+impl Refusal {
+    fn into_response(self) -> Response<Body> {
+        let (status, code, message) = self.words();
+        let body = json!({ "errors": [{ "code": code, "message": message }] }).to_string();
+        let mut response = json_response(status, body);
+        let headers = response.headers_mut();
+        match self {
+            Self::Unauthorized => insert(headers, WWW_AUTHENTICATE, "Basic realm=\"apocryph\""),
+            Self::Method => insert(headers, ALLOW, "GET, HEAD"),
+            Self::RangeUnsatisfiable { size } => {
+                insert(headers, CONTENT_RANGE, &format!("bytes */{size}"));
+            }
+            _ => {}
+        }
+        response
+    }
+
+    fn words(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "a valid token is required"),
+            Self::Method => {
+                (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "this registry is for pulling only")
+            }
+            Self::Path => (StatusCode::NOT_FOUND, "UNSUPPORTED", "no such endpoint"),
+            Self::Name => (StatusCode::BAD_REQUEST, "NAME_INVALID", "invalid repository name"),
+            Self::ManifestUnknown => (
+                StatusCode::NOT_FOUND,
+                "MANIFEST_UNKNOWN",
+                "no such manifest for this token; manifests are named by digest only",
+            ),
+            Self::DigestInvalid => (StatusCode::BAD_REQUEST, "DIGEST_INVALID", "not a SHA-256 digest"),
+            Self::BlobUnknown => (StatusCode::NOT_FOUND, "BLOB_UNKNOWN", "no such blob for this token"),
+            Self::RangeUnsatisfiable { .. } => {
+                (StatusCode::RANGE_NOT_SATISFIABLE, "SIZE_INVALID", "no such bytes in this blob")
+            }
+            Self::Internal => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "UNKNOWN",
+                "the blob cannot be read; the provider's log tells why",
+            ),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The provider's registry endpoint: the pull side of OCI Distribution 1.1, by digest only.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET`, `HEAD /v2/` | 200, or 401 without a valid token |
+//! | `GET`, `HEAD /v2/<name>/manifests/<digest>` | the manifest, under its own media type |
+//! | `GET`, `HEAD /v2/<name>/blobs/<digest>` | the blob; one range is honoured |
+//!
+//! A token ([`Grants`]) opens the digests that it was granted for and no other; what is not
+//! granted is told apart from what is not there by nobody. The name in the path is free: digests
+//! say it all. Whole blobs are verified while they are sent, and the connection is cut rather
+//! than damaged bytes completed.
+
+mod answer;
+mod grants;
+mod range;
+mod route;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use apocryph_model::Digest;
+use async_trait::async_trait;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+pub use grants::{Grants, Token, TokenError};
+
+/// The most connections at a time; more wait to be accepted.
+const MAX_CONNECTIONS: usize = 256;
+/// How long a client may take over a request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait before accepting again when the process is out of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Where the endpoint's blobs are.
+#[async_trait]
+pub trait BlobFiles: Send + Sync + 'static {
+    /// Opens the whole blob of this digest; `None` if it is not there (any more).
+    ///
+    /// # Errors
+    /// If it cannot be told, or the file cannot be opened.
+    async fn open(&self, digest: Digest) -> io::Result<Option<std::fs::File>>;
+}
+
+/// Serves `files` on `listener`, to those whom `grants` let, until `shutdown` is ready and the
+/// answers under way are out.
+pub async fn serve(
+    listener: TcpListener,
+    files: Arc<dyn BlobFiles>,
+    grants: Arc<Grants>,
+    shutdown: impl Future<Output = ()>,
+) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let graceful = GracefulShutdown::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let (stream, place) = tokio::select! {
+            next = next_connection(&listener, &places) => next,
+            () = &mut shutdown => break,
+        };
+        serve_connection(stream, place, files.clone(), grants.clone(), &graceful);
+    }
+    graceful.shutdown().await;
+}
+
+async fn next_connection(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+    // The semaphore is never closed, so that there always is a permit.
+    let place = places.clone().acquire_owned().await.ok();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return (stream, place),
+            Err(error) => {
+                tracing::warn!(%error, "the registry endpoint cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn serve_connection(
+    stream: TcpStream,
+    place: Option<OwnedSemaphorePermit>,
+    files: Arc<dyn BlobFiles>,
+    grants: Arc<Grants>,
+    graceful: &GracefulShutdown,
+) {
+    let service = service_fn(move |request| {
+        let (files, grants) = (files.clone(), grants.clone());
+        async move { Ok::<_, Infallible>(answer::answer(&request, &*files, &grants).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service);
+    let connection = graceful.watch(connection);
+    tokio::spawn(async move {
+        let _place = place;
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection to the registry endpoint broke");
+        }
+    });
+}
