@@ -1,3 +1,4 @@
 //! What tests, benchmarks and the demo stand on.
 
+pub mod images;
 pub mod layout;

@@ -1,0 +1,12 @@
+//! Sample images made offline from programs of this machine's Debian packages. Layers are not
+//! compressed, so that a text of theirs would be found wherever they lay unencrypted.
+
+mod nginx;
+mod pair;
+mod program;
+mod redis;
+
+pub use nginx::nginx;
+pub use pair::{back, front};
+pub use program::ProgramError;
+pub use redis::redis;

@@ -1,0 +1,34 @@
+//! Two containers of one pod: a front that answers requests by asking a back over localhost.
+
+use super::program::{ProgramError, base, with_program};
+use crate::layout::{Image, Layer};
+
+/// Where the back listens, on localhost only.
+const BACK: &str = "127.0.0.1:8081";
+
+/// Answers requests at port 8080 by what the back says; `/cgi-bin/work` uses the processor for a
+/// while first.
+pub fn front() -> Result<Image, ProgramError> {
+    let ask =
+        format!("#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\nwget -q -O - http://{BACK}/\n");
+    let work = "#!/bin/sh\ndd if=/dev/zero bs=1M count=400 2>/dev/null | sha256sum >/dev/null\n\
+                printf 'Content-Type: text/plain\\r\\n\\r\\nworked\\n'\n";
+    let layer = shell()?.directory("srv/cgi-bin", 0o755).file("srv/cgi-bin/ask", ask, 0o755).file(
+        "srv/cgi-bin/work",
+        work,
+        0o755,
+    );
+    Ok(Image::new(vec![layer]).entrypoint(&["/bin/httpd", "-f", "-p", "8080", "-h", "/srv"]))
+}
+
+/// Says `text` to whoever asks on localhost.
+pub fn back(text: &str) -> Result<Image, ProgramError> {
+    let layer = shell()?.directory("srv", 0o755).file("srv/index.html", text, 0o644);
+    Ok(Image::new(vec![layer]).entrypoint(&["/bin/httpd", "-f", "-p", BACK, "-h", "/srv"]))
+}
+
+fn shell() -> Result<Layer, ProgramError> {
+    let layer = with_program(base(), "busybox-static", &["/bin/busybox", "/usr/bin/busybox"])?;
+    let programs = ["sh", "httpd", "wget", "dd", "sha256sum", "printf"];
+    Ok(programs.iter().fold(layer, |layer, name| layer.symlink(&format!("bin/{name}"), "/bin/busybox")))
+}

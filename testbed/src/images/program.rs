@@ -1,0 +1,110 @@
+//! A program of this machine, with all that it needs to start elsewhere.
+
+use crate::layout::Layer;
+use std::path::{Path, PathBuf};
+use std::{fs, io, process::Command};
+
+/// Why a program cannot be packed.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    /// It is not installed.
+    #[error("{program} is not on this machine: install the Debian package {package}")]
+    Missing {
+        /// The program.
+        program: &'static str,
+        /// Its package.
+        package: &'static str,
+    },
+    /// A file cannot be read.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The dynamic linker finds no library of this name.
+    #[error("{program} needs {library}, which is not on this machine")]
+    Library {
+        /// The program.
+        program: PathBuf,
+        /// What it needs.
+        library: String,
+    },
+}
+
+/// The usual root folder of a container, without any program.
+pub(crate) fn base() -> Layer {
+    Layer::new()
+        .directory("etc", 0o755)
+        .file("etc/passwd", "root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n", 0o644)
+        .file("etc/group", "root:x:0:\nnogroup:x:65534:\n", 0o644)
+        .directory("run", 0o755)
+        .directory("tmp", 0o1777)
+}
+
+/// `layer` with the first of `paths` that is there, under its own path, and with its libraries.
+pub(crate) fn with_program(
+    mut layer: Layer,
+    package: &'static str,
+    paths: &[&'static str],
+) -> Result<Layer, ProgramError> {
+    let found = paths.iter().find(|path| Path::new(path).exists());
+    let program = found.ok_or(ProgramError::Missing { program: paths.first().unwrap_or(&""), package })?;
+    for path in std::iter::once(PathBuf::from(program)).chain(libraries(Path::new(program))?) {
+        let contents = fs::read(&path).map_err(|source| ProgramError::File { path: path.clone(), source })?;
+        layer = layer.file(path.to_string_lossy().trim_start_matches('/'), contents, 0o755);
+    }
+    Ok(layer)
+}
+
+/// What the dynamic linker would load for a program; nothing for a static one.
+fn libraries(program: &Path) -> Result<Vec<PathBuf>, ProgramError> {
+    let output = Command::new("ldd").arg(program).env("LC_ALL", "C").output();
+    let output = output.map_err(|source| ProgramError::File { path: "ldd".into(), source })?;
+    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+    lines.lines().filter_map(|line| library(program, line.trim()).transpose()).collect()
+}
+
+/// One line of ldd: `name => path (address)`, `path (address)` or `name => not found`.
+fn library(program: &Path, line: &str) -> Result<Option<PathBuf>, ProgramError> {
+    let (name, target) = line.split_once(" => ").unwrap_or((line, line));
+    if target.starts_with("not found") {
+        return Err(ProgramError::Library { program: program.into(), library: name.into() });
+    }
+    let path = target.split(" (").next().unwrap_or_default();
+    Ok(path.starts_with('/').then(|| path.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_ldd_are_read() {
+        let read = |line| library(Path::new("/bin/x"), line);
+        assert_eq!(read("linux-vdso.so.1 (0x00007ffd)").unwrap(), None);
+        assert_eq!(read("not a dynamic executable").unwrap(), None);
+        let library = Some("/lib/libz.so.1".into());
+        assert_eq!(read("libz.so.1 => /lib/libz.so.1 (0x00007f)").unwrap(), library);
+        assert_eq!(read("/lib64/ld.so.2 (0x00007f)").unwrap(), Some("/lib64/ld.so.2".into()));
+        assert!(read("libq.so.1 => not found").unwrap_err().to_string().contains("needs libq.so.1"));
+    }
+
+    #[test]
+    fn a_dynamic_program_comes_with_its_libraries() {
+        let layer = with_program(base(), "bash", &["/bin/bash"]).unwrap();
+        let tar = layer.to_tar().unwrap();
+        let mut tar = tar::Archive::new(tar.as_slice());
+        let paths: Vec<_> =
+            tar.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().into_owned()).collect();
+        assert!(paths.iter().any(|path| path == Path::new("bin/bash")));
+        assert!(paths.iter().any(|path| path.to_string_lossy().contains("libc.so")));
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_names_its_package() {
+        let error = with_program(base(), "nothing-light", &["/usr/sbin/nothing"]).unwrap_err();
+        assert!(error.to_string().contains("install the Debian package nothing-light"));
+    }
+}
