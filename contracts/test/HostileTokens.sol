@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+import {TestToken} from "./TestToken.sol";
+
+/// Keeps one in a hundred of what is moved.
+contract FeeToken is TestToken {
+    function _update(address from, address to, uint256 value) internal override {
+        uint256 fee = from == address(0) || to == address(0) ? 0 : value / 100;
+        super._update(from, to, value - fee);
+        if (fee != 0) super._update(from, address(0), fee);
+    }
+}
+
+/// Refuses to move anything to the accounts on its list.
+contract BlockingToken is TestToken {
+    mapping(address => bool) public blocked;
+
+    error Blocked(address account);
+
+    function setBlocked(address account, bool isBlocked) external {
+        blocked[account] = isBlocked;
+    }
+
+    function _update(address from, address to, uint256 value) internal override {
+        if (blocked[to]) revert Blocked(to);
+        super._update(from, to, value);
+    }
+}
+
+/// Answers `false` instead of moving anything, once told to.
+contract FalseToken is TestToken {
+    bool public lying;
+
+    function setLying(bool isLying) external {
+        lying = isLying;
+    }
+
+    function transfer(address to, uint256 value) public override returns (bool) {
+        return !lying && super.transfer(to, value);
+    }
+
+    function transferFrom(address from, address to, uint256 value) public override returns (bool) {
+        return !lying && super.transferFrom(from, to, value);
+    }
+}
+
+/// Calls back while it moves, once armed, and remembers how that went.
+contract ReenteringToken is TestToken {
+    address public target;
+    bytes public call;
+    bool public succeeded;
+
+    function arm(address at, bytes calldata what) external {
+        (target, call) = (at, what);
+    }
+
+    function _update(address from, address to, uint256 value) internal override {
+        if (target != address(0)) {
+            address at = target;
+            target = address(0);
+            (succeeded,) = at.call(call);
+        }
+        super._update(from, to, value);
+    }
+}
