@@ -16,17 +16,19 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// What a channel stores of its terms, bound to who claims by them: Keccak-256 of
-    /// `abi.encode(address provider, (uint128[8] prices, address meterKey, address payout))`.
-    pub fn hash(&self, provider: Address) -> Hash32 {
-        let mut encoded = [0u8; 352];
-        encoded[12..32].copy_from_slice(&provider.0);
-        let (prices, addresses) = encoded[32..].split_at_mut(256);
-        for (word, price) in prices.chunks_exact_mut(32).zip(self.tariff.0) {
-            word[16..].copy_from_slice(&price.0.to_be_bytes());
+    /// What a channel in `token` stores of its terms, bound to who claims by them: Keccak-256 of
+    /// `abi.encode(address provider, (address token, uint256[4] prices, address meterKey, address
+    /// payout))`, with two prices in a word, the lower bits first.
+    pub fn hash(&self, provider: Address, token: Address) -> Hash32 {
+        let mut encoded = [0u8; 256];
+        let (words, _) = encoded.as_chunks_mut::<32>();
+        for (word, address) in [(0, provider), (1, token), (6, self.meter_key), (7, self.payout)] {
+            words[word][12..].copy_from_slice(&address.0);
         }
-        addresses[12..32].copy_from_slice(&self.meter_key.0);
-        addresses[44..64].copy_from_slice(&self.payout.0);
+        for (word, pair) in words[2..6].iter_mut().zip(self.tariff.0.chunks_exact(2)) {
+            word[16..].copy_from_slice(&pair[0].0.to_be_bytes());
+            word[..16].copy_from_slice(&pair[1].0.to_be_bytes());
+        }
         Hash32(keccak256(&[&encoded]))
     }
 }
