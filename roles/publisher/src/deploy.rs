@@ -1,0 +1,244 @@
+//! `deploy`: the steps `collect` to `confirm`, from the beginning or from where an earlier run
+//! stood.
+
+use crate::{
+    Budget, Candidate, Collected, Deployment, Error, Estimate, Preferences, Publisher, Token, Trusted,
+    journal::Journal,
+    open_channel::{Payment, keep},
+    select_provider::Selected,
+};
+use apocryph_model::{Address, ChainError, Channel, ChannelId, Decimal, Endpoint, Manifest, Name, PodId};
+use futures::join;
+use std::path::PathBuf;
+
+/// What is to be deployed.
+#[derive(Clone)]
+pub struct Order {
+    /// The pod.
+    pub manifest: Manifest,
+    /// What the manifest's relative paths are relative to.
+    pub folder: PathBuf,
+    /// Where it is to go.
+    pub preferences: Preferences,
+    /// How much is to be in the channel, in whole tokens; a day's cost if not given.
+    pub fund: Option<Decimal>,
+}
+
+/// A pod that was deployed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deployed {
+    /// Its name.
+    pub name: Name,
+    /// The provider's account.
+    pub provider: Address,
+    /// What the provider calls itself.
+    pub provider_name: String,
+    /// Whether the provider was used without verified evidence.
+    pub unattested: bool,
+    /// Where the pod is reached.
+    pub endpoints: Vec<Endpoint>,
+    /// What pays for it.
+    pub channel: Channel,
+    /// What it is paid in.
+    pub token: Token,
+    /// What it costs.
+    pub estimate: Estimate,
+}
+
+/// What a deploy would do, before anything is signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The pod's name.
+    pub name: Name,
+    /// Where it would go, and at what cost.
+    pub candidate: Candidate,
+    /// What would be paid in; `None` where a channel is open already.
+    pub budget: Option<Budget>,
+}
+
+/// Where the pod goes, and how it is paid for.
+struct Site {
+    deployment: Deployment,
+    trusted: Trusted,
+    token: Token,
+    estimate: Estimate,
+    payment: Payment,
+    /// Whether nothing was remembered of it before.
+    new: bool,
+}
+
+impl Publisher {
+    /// Deploys the pod, or brings the deployed one up to date in place. Safe to repeat, also
+    /// after it was cut off anywhere.
+    #[tracing::instrument(skip_all, fields(pod = %order.manifest.name))]
+    pub async fn deploy(&self, order: &Order) -> Result<Deployed, Error> {
+        let _lock = self.deployments.lock(&order.manifest.name)?;
+        let collected = self.collect(&order.manifest, &order.folder).await?;
+        let site = self.settle(order, &collected).await?;
+        self.check_payment(&site.token, &site.payment).await?;
+        let journal = Journal::new(&*self.deployments, site.deployment.clone());
+        journal.write(|_| ())?;
+        let channel = self.carry_out(order, &collected, &site, &journal).await?;
+        Ok(site.deployed(journal.now(), channel))
+    }
+
+    /// Everything of [`Publisher::deploy`] up to the first signature.
+    #[tracing::instrument(skip_all, fields(pod = %order.manifest.name))]
+    pub async fn plan(&self, order: &Order) -> Result<Plan, Error> {
+        let collected = self.collect(&order.manifest, &order.folder).await?;
+        let offerings = self.list_providers().await?;
+        let Order { manifest, preferences, fund, .. } = order;
+        let selected =
+            self.select_provider(offerings, &collected, &manifest.constraints, preferences).await?;
+        let Selected { candidate, offer, .. } = selected;
+        let pod = PodId::of(&manifest.name);
+        let id = ChannelId::of(self.chain.account(), offer.provider, pod);
+        let budget = match self.chain.channel(id).await? {
+            Some(_) => None,
+            None => Some(Budget::of(&candidate.estimate, &offer, &candidate.token, fund.as_ref())?),
+        };
+        Ok(Plan { name: manifest.name.clone(), candidate, budget })
+    }
+
+    async fn carry_out(
+        &self,
+        order: &Order,
+        collected: &Collected,
+        site: &Site,
+        journal: &Journal<'_>,
+    ) -> Result<Channel, Error> {
+        let id = self.channel_id(&site.deployment);
+        let (channel, encrypted) = join!(
+            self.open_channel(id, &site.payment, journal),
+            self.encrypt(collected, &order.folder, journal),
+        );
+        let channel = channel.inspect_err(|error| self.take_back(site, error))?;
+        let request = self.ship(&site.trusted, id, collected, encrypted?, journal).await?;
+        let endpoints = self.provision(&site.trusted, id, request).await?;
+        self.confirm(endpoints, journal)?;
+        Ok(channel)
+    }
+
+    /// Forgets an intent that the chain has refused. Where a transaction may still be under way
+    /// the intent stays, and the next run looks at the chain again.
+    fn take_back(&self, site: &Site, error: &Error) {
+        let refused = matches!(
+            error,
+            Error::Chain(
+                ChainError::Reverted(_)
+                    | ChainError::NoBalance { .. }
+                    | ChainError::NoFee
+                    | ChainError::NoContract { .. }
+                    | ChainError::WrongChain { .. }
+            )
+        );
+        if site.new
+            && refused
+            && let Err(error) = self.deployments.forget(&site.deployment.name)
+        {
+            tracing::warn!(%error, "the intent to deploy could not be taken back");
+        }
+    }
+
+    /// Settles where the pod goes: to where it is, or to where an interrupted run was about to
+    /// bring it, or else to a provider that is selected now.
+    async fn settle(&self, order: &Order, collected: &Collected) -> Result<Site, Error> {
+        let Some(known) = self.remembered(&order.manifest.name)? else {
+            return self.settle_anew(order, collected, &order.preferences, None).await;
+        };
+        let wanted = order.preferences.provider.or(order.manifest.constraints.provider);
+        let channel = self.chain.channel(self.channel_id(&known)).await?;
+        match (channel, known.epoch) {
+            // The epoch that paid for it is over.
+            (None, Some(_)) => self.settle_anew(order, collected, &order.preferences, None).await,
+            _ if wanted.is_some_and(|wanted| wanted != known.provider) => {
+                Err(Error::Elsewhere { name: known.name, provider: known.provider })
+            }
+            // It was about to be opened: a second one elsewhere could be paid for twice.
+            (None, None) => {
+                let same = Preferences { provider: Some(known.provider), ..order.preferences.clone() };
+                self.settle_anew(order, collected, &same, Some(known)).await
+            }
+            (Some(channel), _) => self.settle_again(order, collected, known, channel).await,
+        }
+    }
+
+    /// Selects a provider. An intent that was remembered keeps its key.
+    async fn settle_anew(
+        &self,
+        order: &Order,
+        collected: &Collected,
+        preferences: &Preferences,
+        intent: Option<Deployment>,
+    ) -> Result<Site, Error> {
+        let offerings = self.list_providers().await?;
+        let constraints = &order.manifest.constraints;
+        let selected = self.select_provider(offerings, collected, constraints, preferences).await?;
+        let mut deployment = self.intent(&order.manifest.name, &selected, preferences);
+        let new = intent.is_none();
+        deployment.image_key = intent.and_then(|intent| intent.image_key);
+        let Selected { candidate: Candidate { token, estimate, .. }, offer, trusted } = selected;
+        let fund = order.fund.as_ref();
+        let payment = match self.chain.channel(self.channel_id(&deployment)).await? {
+            Some(channel) => keep(channel, &offer.terms, &estimate, &token, fund)?,
+            None => Payment::Open(Budget::of(&estimate, &offer, &token, fund)?.opening(
+                deployment.provider,
+                PodId::of(&deployment.name),
+                &token,
+                offer.terms,
+            )),
+        };
+        Ok(Site { deployment, trusted, token, estimate, payment, new })
+    }
+
+    fn intent(&self, name: &Name, selected: &Selected, preferences: &Preferences) -> Deployment {
+        let offering = &selected.candidate.offering;
+        Deployment {
+            name: name.clone(),
+            publisher: self.chain.account(),
+            provider: offering.provider,
+            provider_name: offering.name.clone(),
+            addresses: offering.addresses.clone(),
+            token: offering.token,
+            terms: selected.offer.terms,
+            epoch: None,
+            unattested: preferences.accept_unattested,
+            image_key: None,
+            spec: None,
+            endpoints: vec![],
+            paying_up_to: None,
+        }
+    }
+
+    /// Goes back to the provider that has the pod.
+    async fn settle_again(
+        &self,
+        order: &Order,
+        collected: &Collected,
+        mut deployment: Deployment,
+        channel: Channel,
+    ) -> Result<Site, Error> {
+        let token = self.chain.token(deployment.token).await?;
+        let estimate = Estimate::of(&collected.spec, &deployment.terms.tariff);
+        let payment = keep(channel, &deployment.terms, &estimate, &token, order.fund.as_ref())?;
+        let link = self.reach(&deployment).await?;
+        let trusted = Trusted::attest(link, order.preferences.accept_unattested).await?;
+        deployment.unattested = order.preferences.accept_unattested;
+        Ok(Site { deployment, trusted, token, estimate, payment, new: false })
+    }
+}
+
+impl Site {
+    fn deployed(self, deployment: Deployment, channel: Channel) -> Deployed {
+        Deployed {
+            name: deployment.name,
+            provider: deployment.provider,
+            provider_name: deployment.provider_name,
+            unattested: deployment.unattested,
+            endpoints: deployment.endpoints,
+            channel,
+            token: self.token,
+            estimate: self.estimate,
+        }
+    }
+}
