@@ -2,3 +2,5 @@
 
 pub mod images;
 pub mod layout;
+pub mod marker;
+pub mod traces;

@@ -24,7 +24,7 @@ http {
 
 /// nginx at port 80; every request for `/` is answered with `page`.
 pub fn nginx(page: &str) -> Result<Image, ProgramError> {
-    let layer = with_program(base(), "nginx-light", &["/usr/sbin/nginx"])?
+    let layer = with_program(base(), "nginx-light", "/usr/sbin/nginx", "usr/sbin/nginx")?
         .directory("var/log/nginx", 0o755)
         .file("etc/nginx/nginx.conf", CONFIGURATION, 0o644)
         .directory("srv", 0o755)

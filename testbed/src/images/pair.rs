@@ -28,7 +28,7 @@ pub fn back(text: &str) -> Result<Image, ProgramError> {
 }
 
 fn shell() -> Result<Layer, ProgramError> {
-    let layer = with_program(base(), "busybox-static", &["/bin/busybox", "/usr/bin/busybox"])?;
+    let layer = with_program(base(), "busybox-static", "/bin/busybox", "bin/busybox")?;
     let programs = ["sh", "httpd", "wget", "dd", "sha256sum", "printf"];
     Ok(programs.iter().fold(layer, |layer, name| layer.symlink(&format!("bin/{name}"), "/bin/busybox")))
 }

@@ -43,19 +43,26 @@ pub(crate) fn base() -> Layer {
         .directory("tmp", 0o1777)
 }
 
-/// `layer` with the first of `paths` that is there, under its own path, and with its libraries.
+/// `layer` with `program` of this machine at `place`, and with the program's libraries.
 pub(crate) fn with_program(
-    mut layer: Layer,
+    layer: Layer,
     package: &'static str,
-    paths: &[&'static str],
+    program: &'static str,
+    place: &str,
 ) -> Result<Layer, ProgramError> {
-    let found = paths.iter().find(|path| Path::new(path).exists());
-    let program = found.ok_or(ProgramError::Missing { program: paths.first().unwrap_or(&""), package })?;
-    for path in std::iter::once(PathBuf::from(program)).chain(libraries(Path::new(program))?) {
-        let contents = fs::read(&path).map_err(|source| ProgramError::File { path: path.clone(), source })?;
-        layer = layer.file(path.to_string_lossy().trim_start_matches('/'), contents, 0o755);
+    let path = Path::new(program);
+    if !path.exists() {
+        return Err(ProgramError::Missing { program, package });
     }
-    Ok(layer)
+    let layer = layer.file(place, read(path)?, 0o755);
+    libraries(path)?.iter().try_fold(layer, |layer, library| {
+        let place = library.to_string_lossy();
+        Ok(layer.file(place.trim_start_matches('/'), read(library)?, 0o755))
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, ProgramError> {
+    fs::read(path).map_err(|source| ProgramError::File { path: path.into(), source })
 }
 
 /// What the dynamic linker would load for a program; nothing for a static one.
@@ -93,18 +100,18 @@ mod tests {
 
     #[test]
     fn a_dynamic_program_comes_with_its_libraries() {
-        let layer = with_program(base(), "bash", &["/bin/bash"]).unwrap();
+        let layer = with_program(base(), "bash", "/bin/bash", "bin/shell").unwrap();
         let tar = layer.to_tar().unwrap();
         let mut tar = tar::Archive::new(tar.as_slice());
         let paths: Vec<_> =
             tar.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().into_owned()).collect();
-        assert!(paths.iter().any(|path| path == Path::new("bin/bash")));
+        assert!(paths.iter().any(|path| path == Path::new("bin/shell")));
         assert!(paths.iter().any(|path| path.to_string_lossy().contains("libc.so")));
     }
 
     #[test]
     fn a_program_that_is_not_there_names_its_package() {
-        let error = with_program(base(), "nothing-light", &["/usr/sbin/nothing"]).unwrap_err();
+        let error = with_program(base(), "nothing-light", "/usr/sbin/nothing", "bin/x").unwrap_err();
         assert!(error.to_string().contains("install the Debian package nothing-light"));
     }
 }

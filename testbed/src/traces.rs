@@ -1,0 +1,176 @@
+//! What a machine shows of pods and daemons from outside: used to tell that nothing is left of
+//! them, and to clean up after a run that failed.
+//!
+//! Everything that a run makes carries one of its marks in its name: its folder in paths, its
+//! prefix in the names of interfaces and cgroups.
+
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+/// The marks of one run.
+#[derive(Debug, Clone)]
+pub struct Traces {
+    /// The folder that everything of the run stands in.
+    pub folder: PathBuf,
+    /// How its network interfaces begin.
+    pub interfaces: String,
+    /// How its cgroups' folders begin.
+    pub cgroups: String,
+}
+
+/// What is left of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Processes, by id and command line.
+    pub processes: Vec<(u32, String)>,
+    /// Where something is mounted, the innermost first.
+    pub mounts: Vec<PathBuf>,
+    /// Network interfaces.
+    pub interfaces: Vec<String>,
+    /// Folders of cgroups, the innermost first.
+    pub cgroups: Vec<PathBuf>,
+}
+
+impl Traces {
+    /// Everything that is left, in this mount and network namespace; processes in all.
+    ///
+    /// # Errors
+    /// If /proc or /sys cannot be read.
+    pub fn left(&self) -> io::Result<Left> {
+        Ok(Left {
+            processes: self.processes()?,
+            mounts: self.mounts(&fs::read_to_string("/proc/self/mountinfo")?),
+            interfaces: self.interfaces()?,
+            cgroups: self.cgroups()?,
+        })
+    }
+
+    /// Processes that run in the run's folder or cgroups, or name its folder; not the caller.
+    ///
+    /// # Errors
+    /// If /proc cannot be read.
+    pub fn processes(&self) -> io::Result<Vec<(u32, String)>> {
+        let ids = names("/proc")?.into_iter().filter_map(|name| name.parse().ok());
+        let others = ids.filter(|id| *id != std::process::id());
+        Ok(others.filter_map(|id| self.process(id)).collect())
+    }
+
+    /// A process that ends while it is looked at is not there.
+    fn process(&self, id: u32) -> Option<(u32, String)> {
+        let read = |file: &str| fs::read(format!("/proc/{id}/{file}")).unwrap_or_default();
+        let command = String::from_utf8_lossy(&read("cmdline")).replace('\0', " ");
+        let cgroup = String::from_utf8_lossy(&read("cgroup")).into_owned();
+        let alive = !command.is_empty();
+        let folder = self.folder.to_string_lossy();
+        let ours = command.contains(&*folder) || cgroup.split('/').any(|part| self.is_cgroup(part));
+        (alive && ours).then(|| (id, command.trim_end().to_owned()))
+    }
+
+    /// The fifth field of every line of mountinfo (see proc(5)) that lies in the folder.
+    fn mounts(&self, mountinfo: &str) -> Vec<PathBuf> {
+        let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
+        let mut points: Vec<_> = points.filter(|point| point.starts_with(&self.folder)).collect();
+        points.reverse();
+        points
+    }
+
+    fn interfaces(&self) -> io::Result<Vec<String>> {
+        let names = names("/sys/class/net")?;
+        Ok(names.into_iter().filter(|name| name.starts_with(&self.interfaces)).collect())
+    }
+
+    fn cgroups(&self) -> io::Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        self.add_cgroups(Path::new("/sys/fs/cgroup"), false, &mut found)?;
+        Ok(found)
+    }
+
+    /// Cgroups go while they are looked at: one that is gone is not there.
+    fn add_cgroups(&self, folder: &Path, within: bool, found: &mut Vec<PathBuf>) -> io::Result<()> {
+        let entries = match fs::read_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries.flatten() {
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
+            let within = within || self.is_cgroup(&entry.file_name().to_string_lossy());
+            self.add_cgroups(&entry.path(), within, found)?;
+            if within {
+                found.push(entry.path());
+            }
+        }
+        Ok(())
+    }
+
+    fn is_cgroup(&self, name: &str) -> bool {
+        name.starts_with(&self.cgroups)
+    }
+}
+
+impl Left {
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// For people: what is left, or "nothing".
+impl std::fmt::Display for Left {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let processes = self.processes.iter().map(|(id, command)| format!("process {id} ({command})"));
+        let mounts = self.mounts.iter().map(|point| format!("mount {}", point.display()));
+        let interfaces = self.interfaces.iter().map(|name| format!("interface {name}"));
+        let cgroups = self.cgroups.iter().map(|path| format!("cgroup {}", path.display()));
+        let all: Vec<_> = processes.chain(mounts).chain(interfaces).chain(cgroups).collect();
+        if all.is_empty() { f.write_str("nothing") } else { f.write_str(&all.join(", ")) }
+    }
+}
+
+fn names(folder: &str) -> io::Result<Vec<String>> {
+    let entries = fs::read_dir(folder)?;
+    Ok(entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    fn traces(folder: &Path) -> Traces {
+        Traces { folder: folder.into(), interfaces: "none-such".into(), cgroups: "none-such".into() }
+    }
+
+    #[test]
+    fn a_process_that_names_the_folder_is_seen_until_it_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let traces = traces(folder.path());
+        assert!(traces.left().unwrap().is_empty());
+        let pipe = folder.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let mut reader = Command::new("cat").arg(&pipe).spawn().unwrap();
+        assert_eq!(traces.processes().unwrap()[0].0, reader.id());
+        assert!(traces.left().unwrap().to_string().starts_with("process "));
+        reader.kill().unwrap();
+        reader.wait().unwrap();
+        assert_eq!(traces.left().unwrap().to_string(), "nothing");
+    }
+
+    #[test]
+    fn mounts_in_the_folder_are_seen_innermost_first() {
+        let mountinfo = "22 1 0:1 / / rw - ext4 /dev/x rw\n\
+                         30 22 0:2 / /run/demo rw - tmpfs t rw\n\
+                         31 30 0:3 / /run/demo/a rw - overlay o rw\n\
+                         32 22 0:4 / /run/demolition rw - tmpfs t rw\n";
+        let mounts = traces(Path::new("/run/demo")).mounts(mountinfo);
+        assert_eq!(mounts, [Path::new("/run/demo/a"), Path::new("/run/demo")]);
+    }
+
+    #[test]
+    fn interfaces_are_known_by_their_beginning() {
+        let folder = tempfile::tempdir().unwrap();
+        let traces = Traces { interfaces: "l".into(), ..traces(folder.path()) };
+        assert_eq!(traces.interfaces().unwrap(), ["lo"]);
+    }
+}
