@@ -152,6 +152,10 @@ impl LayerEncryptor {
 ///
 /// What [`update`](Self::update) gives is **unverified** until [`finish`](Self::finish) said so:
 /// put it where it can still be thrown away.
+///
+/// The digest that is verified is that of the bytes given out. Where skopeo compresses a layer on
+/// the way it notes the digest from before, and its layer ends as [`LayerError::WrongContents`]:
+/// let it compress first.
 pub struct LayerDecryptor {
     cipher: StreamingDecryptingKey,
     expected: LayerKeys,
