@@ -1,6 +1,9 @@
 //! What tests, benchmarks and the demo stand on.
 
+pub mod clients;
 pub mod images;
 pub mod layout;
 pub mod marker;
+pub mod service;
 pub mod traces;
+pub mod until;
