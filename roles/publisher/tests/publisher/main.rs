@@ -1,0 +1,11 @@
+//! The use cases against doubles of the world that can be made to fail.
+
+mod chain;
+mod deploying;
+mod money;
+mod peers;
+mod selecting;
+mod showing;
+mod state;
+mod verifying;
+mod world;

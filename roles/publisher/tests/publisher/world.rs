@@ -1,0 +1,207 @@
+//! A publisher among doubles.
+
+use crate::{
+    chain::MemoryChain,
+    peers::{MemoryNetwork, NoSigner, Provider, offering},
+    state::MemoryDeployments,
+};
+use apocryph_model::{
+    Bytes, Constraints, Container, Digest, EnvValue, Manifest, Millicores, Name, Offering, Port, Resources,
+    Scale, SecretSource, Volume, VolumeSource,
+};
+use apocryph_publisher::{
+    EncryptedImage, Event, Evidence, ImageError, Images, LocalBlob, Order, Preferences, Publisher, Reporter,
+    ResolvedImage, Secrets, Step,
+};
+use apocryph_seal::sha256;
+use async_trait::async_trait;
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+/// Images that are named by their reference; `absent` is not there.
+#[derive(Default)]
+pub(crate) struct MemoryImages {
+    pub(crate) keys: Mutex<Vec<Vec<u8>>>,
+}
+
+#[async_trait]
+impl Images for MemoryImages {
+    async fn resolve(&self, reference: &str, _: &Path) -> Result<ResolvedImage, ImageError> {
+        match reference {
+            "absent" => Err(ImageError::Absent(reference.into())),
+            _ => Ok(ResolvedImage {
+                reference: reference.into(),
+                digest: sha256(reference.as_bytes()),
+                size: 100,
+            }),
+        }
+    }
+    async fn encrypt(
+        &self,
+        image: &ResolvedImage,
+        _: &Path,
+        key: &[u8],
+        out: &Path,
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<EncryptedImage, ImageError> {
+        self.keys.lock().unwrap().push(key.to_vec());
+        progress(image.size);
+        let manifest = sha256(&[&image.digest.0[..], key].concat());
+        let blob = |digest: Digest| LocalBlob { digest, size: 50, path: out.join(digest.hex()) };
+        // Every image shares a layer with the others.
+        Ok(EncryptedImage { manifest, blobs: vec![blob(manifest), blob(sha256(b"shared layer"))] })
+    }
+}
+
+pub(crate) struct MemorySecrets;
+
+impl Secrets for MemorySecrets {
+    fn file(&self, path: &Path, _: u64) -> io::Result<Vec<u8>> {
+        match path.to_str() {
+            Some("/pod/token.txt") => Ok(b"from a file".to_vec()),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+    fn variable(&self, name: &str) -> Option<Vec<u8>> {
+        match name {
+            "TOKEN" => Some(b"from a variable".to_vec()),
+            "BINARY" => Some(vec![0xff]),
+            "HUGE" => Some(vec![b'x'; (1 << 20) + 1]),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Recorder(Mutex<Vec<Event>>);
+
+impl Reporter for Recorder {
+    fn report(&self, event: Event) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) chain: Arc<MemoryChain>,
+    pub(crate) network: Arc<MemoryNetwork>,
+    pub(crate) deployments: Arc<MemoryDeployments>,
+    pub(crate) images: Arc<MemoryImages>,
+    pub(crate) recorder: Arc<Recorder>,
+    pub(crate) publisher: Publisher,
+}
+
+impl World {
+    /// With these providers registered and answering.
+    pub(crate) fn with(offerings: &[Offering]) -> Self {
+        let chain = Arc::new(MemoryChain::new());
+        let network = Arc::new(MemoryNetwork::default());
+        let deployments = Arc::new(MemoryDeployments::default());
+        let images = Arc::new(MemoryImages::default());
+        let recorder = Arc::new(Recorder::default());
+        chain.0.lock().unwrap().offerings = offerings.to_vec();
+        for offering in offerings {
+            let provider = Arc::new(Provider::of(offering));
+            network.alive.lock().unwrap().insert(provider.peer.clone(), provider);
+        }
+        let publisher = Publisher {
+            chain: chain.clone(),
+            images: images.clone(),
+            network: network.clone(),
+            deployments: deployments.clone(),
+            secrets: Arc::new(MemorySecrets),
+            signer: Arc::new(NoSigner),
+            reporter: recorder.clone(),
+        };
+        Self { chain, network, deployments, images, recorder, publisher }
+    }
+
+    pub(crate) fn one() -> Self {
+        Self::with(&[offering(1, 10)])
+    }
+
+    pub(crate) fn provider(&self, number: u8) -> Arc<Provider> {
+        let peer = crate::peers::address(number).peer();
+        self.network.alive.lock().unwrap()[&peer].clone()
+    }
+
+    pub(crate) fn kill(&self, number: u8) {
+        self.network.alive.lock().unwrap().remove(&crate::peers::address(number).peer());
+    }
+
+    /// The steps that ended well, in order, since this was asked last.
+    pub(crate) fn steps(&self) -> Vec<Step> {
+        let events = std::mem::take(&mut *self.recorder.0.lock().unwrap());
+        let done = |event| match event {
+            Event::Done { step, .. } => Some(step),
+            _ => None,
+        };
+        events.into_iter().filter_map(done).collect()
+    }
+
+    pub(crate) fn passed_over(&self) -> Vec<String> {
+        let events = self.recorder.0.lock().unwrap();
+        let name = |event: &Event| match event {
+            Event::PassedOver { name, reason, .. } => Some(format!("{name}: {reason}")),
+            _ => None,
+        };
+        events.iter().filter_map(name).collect()
+    }
+
+    pub(crate) fn evidence(&self, wanted: Step) -> Vec<Evidence> {
+        let events = self.recorder.0.lock().unwrap();
+        let of = |event: &Event| match event {
+            Event::Done { step, evidence } if *step == wanted => Some(evidence.clone()),
+            _ => None,
+        };
+        events.iter().rev().find_map(of).expect("the step was done")
+    }
+}
+
+pub(crate) fn name() -> Name {
+    "web".parse().unwrap()
+}
+
+pub(crate) fn manifest() -> Manifest {
+    let secret = |source| EnvValue::Secret(source);
+    Manifest {
+        name: name(),
+        containers: vec![Container {
+            name: "web".parse().unwrap(),
+            image: "nginx".into(),
+            entrypoint: None,
+            command: None,
+            working_dir: None,
+            user: None,
+            env: BTreeMap::from([
+                ("PLAIN".into(), EnvValue::Literal("as it stands".into())),
+                ("FILE".into(), secret(SecretSource::File("token.txt".into()))),
+                ("VARIABLE".into(), secret(SecretSource::Env("TOKEN".into()))),
+            ]),
+            ports: vec![Port::Tcp { container_port: 6379, published: None }],
+            mounts: vec![],
+            resources: Resources { cpu: Millicores(1000), memory: Bytes(64 << 20), storage: Bytes(0) },
+        }],
+        volumes: vec![Volume {
+            name: "keys".parse().unwrap(),
+            source: VolumeSource::Secret(BTreeMap::from([(
+                "key".into(),
+                SecretSource::Literal("literal".into()),
+            )])),
+        }],
+        scale: Scale::default(),
+        constraints: Constraints::default(),
+    }
+}
+
+pub(crate) fn order() -> Order {
+    Order {
+        manifest: manifest(),
+        folder: PathBuf::from("/pod"),
+        preferences: Preferences { accept_unattested: true, ..Preferences::default() },
+        fund: None,
+    }
+}
