@@ -4,7 +4,7 @@ use crate::world::{World, manifest, name, order};
 use apocryph_model::{
     Amount, ChainError, EnvValue, Fault, Hash32, PodSpec, ProvisionRequest, SecretSource, Who,
 };
-use apocryph_publisher::{CollectError, Deployments, Error, LinkError, MoneyError, Order, Step};
+use apocryph_publisher::{CollectError, Deployments, Error, Evidence, LinkError, MoneyError, Order, Step};
 use apocryph_seal::{DeploymentKey, EnvelopeKey};
 
 const ALL: [Step; 7] = [
@@ -34,6 +34,8 @@ fn shipped(world: &World) -> PodSpec {
 async fn every_step_is_done_in_its_order() {
     let world = World::one();
     let deployed = world.publisher.deploy(&order()).await.unwrap();
+    let shown = world.evidence(Step::OpenChannel);
+    assert!(matches!(shown[..], [Evidence::Channel(_), Evidence::Transaction(_)]), "{shown:?}");
     assert_eq!(world.steps(), ALL);
     assert!(deployed.unattested);
     assert_eq!(deployed.endpoints.len(), 1);

@@ -1,5 +1,7 @@
 //! The use cases against doubles of the world that can be made to fail.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
+
 mod chain;
 mod deploying;
 mod money;
