@@ -214,3 +214,70 @@ fn check_config(bytes: &[u8], layers: usize) -> Result<(), SourceError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn index(entries: Value) -> Index {
+        serde_json::from_value(json!({ "manifests": entries })).unwrap()
+    }
+
+    fn entry(platform: Option<(&str, &str)>) -> Value {
+        let digest = sha256(format!("{platform:?}").as_bytes());
+        let mut entry = json!({ "mediaType": MANIFEST, "digest": digest, "size": 1 });
+        if let Some((os, architecture)) = platform {
+            entry["platform"] = json!({ "os": os, "architecture": architecture, "variant": "v8" });
+        }
+        entry
+    }
+
+    #[test]
+    fn the_wanted_platform_is_chosen() {
+        let wanted = Platform::wanted();
+        let mine = (wanted.os.as_str(), wanted.architecture.as_str());
+        let several = index(json!([entry(Some(("windows", mine.1))), entry(Some(mine))]));
+        assert_eq!(choose(&several).unwrap(), &several.manifests[1]);
+        let alone = index(json!([entry(None)]));
+        assert_eq!(choose(&alone).unwrap(), &alone.manifests[0]);
+    }
+
+    #[test]
+    fn the_platforms_that_there_are_are_told() {
+        let others = index(json!([
+            entry(Some(("linux", "s390x"))),
+            entry(Some(("unknown", "unknown"))),
+            entry(Some(("plan9", "386"))),
+        ]));
+        let error = choose(&others).unwrap_err();
+        assert_eq!(error.to_string(), "the image is for linux/s390x, plan9/386");
+    }
+
+    #[test]
+    fn a_manifest_without_a_media_type_is_known_by_its_fields() {
+        let config = entry(None);
+        let manifest = json!({ "schemaVersion": 2, "config": config, "layers": [] }).to_string();
+        assert!(matches!(parse_document(manifest.as_bytes()), Ok(Document::Manifest(_))));
+        let index = json!({ "schemaVersion": 2, "manifests": [] }).to_string();
+        assert!(matches!(parse_document(index.as_bytes()), Ok(Document::Index(_))));
+        let other = json!({ "mediaType": "text/plain", "manifests": [] }).to_string();
+        assert!(matches!(parse_document(other.as_bytes()), Err(SourceError::Malformed(_))));
+    }
+
+    #[test]
+    fn absurd_sizes_are_refused() {
+        let layer = |size: u64| Descriptor::new(LayerFormat::Tar.media_type(), sha256(b""), size);
+        assert!(check_layers(&[layer(1), layer(2)]).is_ok());
+        assert!(matches!(check_layers(&[layer(u64::MAX), layer(1)]), Err(SourceError::Malformed(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn any_document_and_configuration_is_answered(bytes: Vec<u8>, layers in 0usize..3) {
+            let _ = parse_document(&bytes);
+            let _ = check_config(&bytes, layers);
+        }
+    }
+}

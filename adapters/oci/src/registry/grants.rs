@@ -4,45 +4,31 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use apocryph_model::Digest;
-use apocryph_seal::{EnvelopeError, EnvelopeKey, sha256};
+use apocryph_model::{ChannelId, Digest};
+use apocryph_provider::Registry;
+use apocryph_seal::sha256;
+use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::HeaderValue;
-use thiserror::Error;
 use zeroize::Zeroizing;
 
 /// The longest `Authorization` that is looked at, in bytes.
 const MAX_AUTHORIZATION_LEN: usize = 1024;
 
-/// A tenant's secret: sent as a bearer token, or as the password of any user. Never printed.
+/// What a client shows, as a bearer token or as the password of any user. Never printed.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Token(Zeroizing<String>);
+pub(super) struct Token(Zeroizing<String>);
 
-/// Why no token could be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the system gives no randomness for a token")]
-pub struct TokenError;
-
-/// Which token opens which digests. Kept in memory only: a token ends with the process.
-#[derive(Default)]
+/// Which pod's token opens which digests. What is granted is kept in memory only.
 pub struct Grants {
+    /// Makes the tokens: each is the HMAC of its pod, so that none need be remembered.
+    secret: hmac::Key,
     /// By the token's hash, so that the time of a look-up tells nothing about a token.
     by_token: RwLock<HashMap<Digest, HashSet<Digest>>>,
 }
 
 impl Token {
-    /// The text to send.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    fn generate() -> Result<Self, TokenError> {
-        let random = EnvelopeKey::generate().map_err(|_: EnvelopeError| TokenError)?;
-        Ok(Self(Zeroizing::new(URL_SAFE_NO_PAD.encode(random.expose()))))
-    }
-
     /// The token in an `Authorization` header, `Bearer` or `Basic`.
     pub(super) fn from_authorization(value: &HeaderValue) -> Option<Self> {
         let text = value.to_str().ok().filter(|text| text.len() <= MAX_AUTHORIZATION_LEN)?;
@@ -71,25 +57,16 @@ impl fmt::Debug for Token {
 }
 
 impl Grants {
-    /// Nobody may pull anything.
+    /// Nobody may pull anything yet. `secret` is random, and for this use alone; with the same
+    /// after a restart the tokens are the same.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(secret: &[u8; 32]) -> Self {
+        Self { secret: hmac::Key::new(hmac::HMAC_SHA256, secret), by_token: RwLock::default() }
     }
 
-    /// A fresh token that opens `digests`.
-    ///
-    /// # Errors
-    /// [`TokenError`] if the system gives no randomness.
-    pub fn grant(&self, digests: impl IntoIterator<Item = Digest>) -> Result<Token, TokenError> {
-        let token = Token::generate()?;
-        self.write().insert(token.hash(), digests.into_iter().collect());
-        Ok(token)
-    }
-
-    /// Ends what `token` opens; downloads under way go on.
-    pub fn revoke(&self, token: &Token) {
-        self.write().remove(&token.hash());
+    fn token_of(&self, pod: ChannelId) -> Token {
+        let tag = hmac::sign(&self.secret, &pod.0);
+        Token(Zeroizing::new(URL_SAFE_NO_PAD.encode(tag)))
     }
 
     pub(super) fn knows(&self, token: &Token) -> bool {
@@ -110,37 +87,58 @@ impl Grants {
     }
 }
 
+impl Registry for Grants {
+    fn admit(&self, pod: ChannelId, digests: &[Digest]) -> String {
+        let token = self.token_of(pod);
+        self.write().insert(token.hash(), digests.iter().copied().collect());
+        token.0.to_string()
+    }
+
+    /// Downloads under way go on.
+    fn dismiss(&self, pod: ChannelId) {
+        self.write().remove(&self.token_of(pod).hash());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn header(text: &str) -> HeaderValue {
-        HeaderValue::from_str(text).unwrap()
+    const PODS: [ChannelId; 2] = [ChannelId([1; 32]), ChannelId([2; 32])];
+
+    fn bearer(token: &str) -> Option<Token> {
+        Token::from_authorization(&HeaderValue::from_str(&format!("Bearer {token}")).unwrap())
     }
 
     #[test]
-    fn a_token_opens_what_it_was_granted_for() {
-        let grants = Grants::new();
-        let [mine, theirs] = [b"mine".as_slice(), b"theirs"].map(sha256);
-        let token = grants.grant([mine]).unwrap();
-        let other = grants.grant([theirs]).unwrap();
-        assert!(grants.opens(&token, &mine) && !grants.opens(&token, &theirs));
-        grants.revoke(&token);
-        assert!(!grants.opens(&token, &mine) && !grants.knows(&token));
-        assert!(grants.opens(&other, &theirs));
+    fn a_token_opens_what_its_pod_was_granted() {
+        let grants = Grants::new(&[7; 32]);
+        let [one, two] = [b"one".as_slice(), b"two"].map(sha256);
+        let mine = bearer(&grants.admit(PODS[0], &[one])).unwrap();
+        let theirs = bearer(&grants.admit(PODS[1], &[two])).unwrap();
+        assert!(grants.opens(&mine, &one) && !grants.opens(&mine, &two));
+        assert_eq!(bearer(&grants.admit(PODS[0], &[two])), Some(mine.clone()));
+        assert!(grants.opens(&mine, &two) && !grants.opens(&mine, &one));
+        grants.dismiss(PODS[0]);
+        assert!(!grants.knows(&mine) && grants.opens(&theirs, &two));
+    }
+
+    #[test]
+    fn a_token_survives_with_its_secret_only() {
+        let token = |secret| Grants::new(&[secret; 32]).admit(PODS[0], &[]);
+        assert_eq!(token(7), token(7));
+        assert_ne!(token(7), token(8));
     }
 
     #[test]
     fn both_schemes_carry_it() {
-        let token = Token::generate().unwrap();
-        let bearer = header(&format!("Bearer {}", token.expose()));
-        assert_eq!(Token::from_authorization(&bearer), Some(token.clone()));
-        let pair = STANDARD.encode(format!("tenant:{}", token.expose()));
-        assert_eq!(Token::from_authorization(&header(&format!("basic {pair}"))), Some(token));
+        let header = |text: &str| Token::from_authorization(&HeaderValue::from_str(text).unwrap());
+        let token = bearer("t0ken").unwrap();
+        let pair = STANDARD.encode("tenant:t0ken");
+        assert_eq!(header(&format!("basic {pair}")), Some(token));
         for bad in ["", "Bearer", "Basic !", "Basic bm9jb2xvbg==", "Digest x"] {
-            assert_eq!(Token::from_authorization(&header(bad)), None, "{bad}");
+            assert_eq!(header(bad), None, "{bad}");
         }
-        let long = format!("Bearer {}", "x".repeat(MAX_AUTHORIZATION_LEN));
-        assert_eq!(Token::from_authorization(&header(&long)), None);
+        assert_eq!(bearer(&"x".repeat(MAX_AUTHORIZATION_LEN)), None);
     }
 }

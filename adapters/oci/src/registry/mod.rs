@@ -6,8 +6,8 @@
 //! | `GET`, `HEAD /v2/<name>/manifests/<digest>` | the manifest, under its own media type |
 //! | `GET`, `HEAD /v2/<name>/blobs/<digest>` | the blob; one range is honoured |
 //!
-//! A token ([`Grants`]) opens the digests that it was granted for and no other; what is not
-//! granted is told apart from what is not there by nobody. The name in the path is free: digests
+//! A pod's token ([`Grants`]) opens the digests that the pod was granted and no other; to everyone
+//! else they are as unknown as what is not there. The name in the path is free: digests
 //! say it all. Whole blobs are verified while they are sent, and the connection is cut rather
 //! than damaged bytes completed.
 
@@ -29,15 +29,18 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-pub use grants::{Grants, Token, TokenError};
+pub use grants::Grants;
 
 /// The most connections at a time; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 256;
 /// How long a client may take over a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may leave an answer unread, in milliseconds.
+const UNREAD_TIMEOUT_MS: u32 = 60_000;
 /// How long to wait before accepting again when the process is out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -96,6 +99,10 @@ fn serve_connection(
     grants: Arc<Grants>,
     graceful: &GracefulShutdown,
 ) {
+    // The kernel then drops a client that has stopped reading, which never frees its place else.
+    if let Err(error) = setsockopt(&stream, TcpUserTimeout, &UNREAD_TIMEOUT_MS) {
+        tracing::warn!(%error, "a connection to the registry endpoint goes without a time limit");
+    }
     let service = service_fn(move |request| {
         let (files, grants) = (files.clone(), grants.clone());
         async move { Ok::<_, Infallible>(answer::answer(&request, &*files, &grants).await) }

@@ -158,6 +158,7 @@ fn plain(path: &Path) -> Option<PathBuf> {
 mod tests {
     use super::*;
     use apocryph_testbed::layout::Layer;
+    use proptest::prelude::*;
 
     async fn opened(tar: &[u8]) -> Result<Archive, SourceError> {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -186,6 +187,20 @@ mod tests {
         let tar = Layer::new().file("a", vec![7; 5000], 0o644).to_tar().unwrap();
         let error = opened(&tar[..2000]).await.err().unwrap();
         assert!(matches!(error, SourceError::Damage(Damage::Truncated { expected: 5000, .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn any_file_is_answered(start in prop::collection::vec(any::<u8>(), 0..2000), flip: prop::sample::Index) {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            let tar = Layer::new().file("a", "b", 0o644).symlink("c", "a").to_tar().unwrap();
+            let mut flipped = tar.clone();
+            flipped[flip.index(tar.len())] ^= start.first().copied().unwrap_or(1);
+            for bytes in [start, flipped] {
+                std::fs::write(&file, bytes).unwrap();
+                let _ = index_blocking(file.path());
+            }
+        }
     }
 
     #[tokio::test]

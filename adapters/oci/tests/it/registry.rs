@@ -6,11 +6,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 
 use apocryph_model::Digest;
+use apocryph_provider::Registry as _;
 use apocryph_publisher::LocalBlob;
 use apocryph_seal::sha256;
 use serde_json::Value;
 
-use crate::registry_server::RegistryServer;
+use crate::registry_server::{PODS, RegistryServer};
 
 struct Answer {
     status: u16,
@@ -55,7 +56,7 @@ fn blob(folder: &Path, contents: &[u8]) -> LocalBlob {
 }
 
 fn bearer(server: &RegistryServer, blobs: &[LocalBlob]) -> String {
-    format!("authorization: Bearer {}\r\n", server.grant(blobs).expose())
+    format!("authorization: Bearer {}\r\n", server.admit(PODS[0], blobs))
 }
 
 fn path_of(kind: &str, digest: Digest) -> String {
@@ -118,8 +119,8 @@ async fn a_token_opens_its_tenants_digests_and_no_others() {
     let folder = tempfile::tempdir().unwrap();
     let blobs = [blob(folder.path(), b"mine"), blob(folder.path(), b"theirs")];
     let server = RegistryServer::start(&blobs).await;
-    let mine = server.grant(&blobs[..1]);
-    let auth = format!("authorization: Bearer {}\r\n", mine.expose());
+    let auth = bearer(&server, &blobs[..1]);
+    server.admit(PODS[1], &blobs[1..]);
     let ask = async |kind: &str, blob: &LocalBlob, auth: &str| {
         ask(server.address, "GET", &path_of(kind, blob.digest), auth).await
     };
@@ -131,7 +132,7 @@ async fn a_token_opens_its_tenants_digests_and_no_others() {
     let anonymous = ask("blobs", &blobs[0], "").await;
     assert_eq!((anonymous.status, anonymous.code().as_str()), (401, "UNAUTHORIZED"));
     assert_eq!(anonymous.header("www-authenticate"), Some("Basic realm=\"apocryph\""));
-    server.grants.revoke(&mine);
+    server.grants.dismiss(PODS[0]);
     assert_eq!(ask("blobs", &blobs[0], &auth).await.status, 401);
     server.stop().await;
 }

@@ -12,7 +12,7 @@ use apocryph_testbed::layout::{Image, Layer};
 use serde_json::{Value, json};
 
 use crate::pod_image::{decrypt, deploy, image, images, images_with, key, layers, manifest};
-use crate::registry_server::RegistryServer;
+use crate::registry_server::{PODS, RegistryServer};
 
 /// Runs skopeo; `None` where there is none.
 async fn skopeo(folder: &Path, arguments: &[&str]) -> Option<Result<(), String>> {
@@ -125,11 +125,11 @@ async fn skopeo_pulls_from_the_registry_endpoint() {
     let key = key();
     let (_, encrypted) = deploy(&images(path), "oci:plain", path, key).await.unwrap();
     let server = RegistryServer::start(&encrypted.blobs).await;
-    let token = server.grant(&encrypted.blobs);
-    let stranger = server.grant(&[]);
+    let token = server.admit(PODS[0], &encrypted.blobs);
+    let stranger = server.admit(PODS[1], &[]);
     let from = format!("docker://{}/pod/web@{}", server.address, encrypted.manifest);
     for (token, allowed) in [(&token, true), (&stranger, false)] {
-        let credentials = format!("tenant:{}", token.expose());
+        let credentials = format!("tenant:{token}");
         let copy = ["copy", "--src-tls-verify=false", "--src-creds", &credentials, &from, "oci:pulled"];
         let Some(done) = skopeo(path, &copy).await else { return };
         assert_eq!(done.is_ok(), allowed, "{done:?}");
@@ -165,12 +165,9 @@ async fn a_registry_is_pulled_from_with_the_users_credentials() {
     let written = image().write_to(&path.join("plain"), "v1").unwrap();
     let plain = in_layout(&path.join("plain"));
     let server = RegistryServer::start(&plain.blobs).await;
-    let token = server.grant(&plain.blobs);
+    let token = server.admit(PODS[0], &plain.blobs);
     let config = path.join("config.json");
-    let pair = base64::Engine::encode(
-        &base64::engine::general_purpose::STANDARD,
-        format!("tenant:{}", token.expose()),
-    );
+    let pair = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("tenant:{token}"));
     let logins = json!({ "auths": { (server.address.to_string()): { "auth": pair } } });
     fs::write(&config, logins.to_string()).unwrap();
     let docker = apocryph_oci::DockerPlaces { socket: path.join("none"), config };
