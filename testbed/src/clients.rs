@@ -24,9 +24,22 @@ pub struct Answer {
 /// # Errors
 /// If there is no answer within a minute, or it is not HTTP.
 pub async fn http_get(server: SocketAddr, host: &str, path: &str) -> io::Result<Answer> {
+    http(server, format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).await
+}
+
+/// Posts JSON to `server`.
+///
+/// # Errors
+/// If there is no answer within a minute, or it is not HTTP.
+pub async fn http_post_json(server: SocketAddr, body: &str) -> io::Result<Answer> {
+    let length = body.len();
+    let head = format!("POST / HTTP/1.1\r\nHost: {server}\r\nContent-Type: application/json\r\n");
+    http(server, format!("{head}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}")).await
+}
+
+async fn http(server: SocketAddr, request: String) -> io::Result<Answer> {
     let exchange = async {
         let mut stream = TcpStream::connect(server).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;

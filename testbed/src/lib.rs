@@ -1,5 +1,6 @@
 //! What tests, benchmarks and the demo stand on.
 
+pub mod audit;
 pub mod clients;
 pub mod images;
 pub mod layout;
