@@ -1,5 +1,6 @@
 //! What the provider needs of its gateway.
 
+use crate::Replica;
 use apocryph_model::{ChannelId, Endpoint, PodSpec};
 use async_trait::async_trait;
 
@@ -20,14 +21,20 @@ pub enum RouteError {
 /// The gateway's route table. Level-triggered: what was put last is what holds.
 #[async_trait]
 pub trait Routes: Send + Sync {
-    /// Routes to the pod, replacing its earlier routes, and tells where it is reached. Ports
-    /// given out earlier (`earlier`) are given out again.
+    /// Routes to the pod, of which `running` runs, replacing its earlier routes, and tells where
+    /// it is reached. Ports given out earlier (`earlier`) are given out again. After an error the
+    /// earlier routes hold.
     async fn put(
         &self,
         pod: ChannelId,
         spec: &PodSpec,
         earlier: &[Endpoint],
+        running: &[Replica],
     ) -> Result<Vec<Endpoint>, RouteError>;
+
+    /// Routes nothing new to the replicas that run now, and waits until nothing is under way on
+    /// them, within the grace: then they can be stopped. Requests that arrive wait for new ones.
+    async fn fence(&self, pod: ChannelId);
 
     /// Ends the pod's routes: no new requests; those under way are drained within the grace.
     async fn remove(&self, pod: ChannelId);

@@ -1,0 +1,53 @@
+//! Bringing a pod of the ledger back to where it can be woken: after a restart of the daemon, or
+//! when the engine lost it. Replicas that run are adopted.
+
+use crate::{Provider, faults, provider::Gate};
+use apocryph_ledger::{Pod, PodState};
+use apocryph_model::Fault;
+use tracing::{info, instrument, warn};
+
+/// How long after a failure it is tried again, in milliseconds.
+const AGAIN_MS: u64 = 10_000;
+
+impl Provider {
+    /// Restores a pod unless that failed a moment ago. The caller holds its lock.
+    #[instrument(skip_all, fields(pod = %pod.channel.short()))]
+    pub(crate) async fn restore(&self, pod: &Pod) {
+        let now = self.now_ms();
+        let later = self.memory().restore_at.get(&pod.channel).is_some_and(|at| now < *at);
+        if later {
+            return;
+        }
+        match self.try_restore(pod).await {
+            Ok(()) => {
+                let gate = match pod.state {
+                    PodState::OutOfFunds { .. } => Gate::OutOfFunds,
+                    _ => Gate::Open,
+                };
+                let mut memory = self.memory();
+                memory.gates.insert(pod.channel, gate);
+                memory.restore_at.remove(&pod.channel);
+                info!("restored");
+            }
+            Err(fault) => {
+                warn!(%fault, "a pod cannot be restored yet");
+                self.memory().restore_at.insert(pod.channel, now.saturating_add(AGAIN_MS));
+                self.note_trouble(pod.channel, fault);
+            }
+        }
+    }
+
+    async fn try_restore(&self, pod: &Pod) -> Result<(), Fault> {
+        let prepared = self.unseal(pod).await?;
+        self.world.engine.prepare(&prepared).await.map_err(faults::of_engine)?;
+        let running = self.running(pod.channel).await?;
+        let routed = self.world.routes.put(pod.channel, &prepared.spec, &pod.endpoints, &running).await;
+        let endpoints = routed.map_err(|cause| faults::of_route(&cause))?;
+        if endpoints != pod.endpoints {
+            // A port was lost to someone else, or the gateway's address was changed.
+            let moved = Pod { endpoints, ..pod.clone() };
+            self.ledger(move |ledger| ledger.put_pod(&moved)).await?;
+        }
+        Ok(())
+    }
+}
