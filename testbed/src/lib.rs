@@ -6,5 +6,6 @@ pub mod images;
 pub mod layout;
 pub mod marker;
 pub mod service;
+pub mod sweep;
 pub mod traces;
 pub mod until;

@@ -2,9 +2,10 @@
 //! them, and to clean up after a run that failed.
 //!
 //! Everything that a run makes carries one of its marks in its name: its folder in paths, its
-//! prefix in the names of interfaces and cgroups.
+//! prefix in the names of bridges, firewall tables and cgroups.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{fs, io};
 
 /// The marks of one run.
@@ -12,8 +13,10 @@ use std::{fs, io};
 pub struct Traces {
     /// The folder that everything of the run stands in.
     pub folder: PathBuf,
-    /// How its network interfaces begin.
-    pub interfaces: String,
+    /// How its bridges begin.
+    pub bridges: String,
+    /// How its firewall tables begin.
+    pub tables: String,
     /// How its cgroups' folders begin.
     pub cgroups: String,
 }
@@ -25,8 +28,10 @@ pub struct Left {
     pub processes: Vec<(u32, String)>,
     /// Where something is mounted, the innermost first.
     pub mounts: Vec<PathBuf>,
-    /// Network interfaces.
+    /// Bridges, and what is attached to them.
     pub interfaces: Vec<String>,
+    /// Tables of nftables, with their families.
+    pub tables: Vec<String>,
     /// Folders of cgroups, the innermost first.
     pub cgroups: Vec<PathBuf>,
 }
@@ -41,6 +46,7 @@ impl Traces {
             processes: self.processes()?,
             mounts: self.mounts(&fs::read_to_string("/proc/self/mountinfo")?),
             interfaces: self.interfaces()?,
+            tables: self.tables(&list_tables()?),
             cgroups: self.cgroups()?,
         })
     }
@@ -75,8 +81,22 @@ impl Traces {
     }
 
     fn interfaces(&self) -> io::Result<Vec<String>> {
-        let names = names("/sys/class/net")?;
-        Ok(names.into_iter().filter(|name| name.starts_with(&self.interfaces)).collect())
+        let names = names("/sys/class/net")?.into_iter();
+        Ok(names.filter(|name| self.is_interface(name)).collect())
+    }
+
+    fn is_interface(&self, name: &str) -> bool {
+        let master = fs::read_link(format!("/sys/class/net/{name}/master")).unwrap_or_default();
+        let master = master.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with(&self.bridges) || master.starts_with(&self.bridges)
+    }
+
+    /// Lines such as `table inet name`.
+    fn tables(&self, list: &str) -> Vec<String> {
+        let tables = list.lines().filter_map(|line| line.strip_prefix("table "));
+        let ours =
+            tables.filter(|table| table.split(' ').nth(1).is_some_and(|t| t.starts_with(&self.tables)));
+        ours.map(str::to_owned).collect()
     }
 
     fn cgroups(&self) -> io::Result<Vec<PathBuf>> {
@@ -122,10 +142,17 @@ impl std::fmt::Display for Left {
         let processes = self.processes.iter().map(|(id, command)| format!("process {id} ({command})"));
         let mounts = self.mounts.iter().map(|point| format!("mount {}", point.display()));
         let interfaces = self.interfaces.iter().map(|name| format!("interface {name}"));
+        let tables = self.tables.iter().map(|name| format!("firewall table {name}"));
         let cgroups = self.cgroups.iter().map(|path| format!("cgroup {}", path.display()));
-        let all: Vec<_> = processes.chain(mounts).chain(interfaces).chain(cgroups).collect();
+        let all: Vec<_> = processes.chain(mounts).chain(interfaces).chain(tables).chain(cgroups).collect();
         if all.is_empty() { f.write_str("nothing") } else { f.write_str(&all.join(", ")) }
     }
+}
+
+/// As far as this user may see them: without the right there are none to see.
+fn list_tables() -> io::Result<String> {
+    let output = Command::new("nft").args(["list", "tables"]).output()?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn names(folder: &str) -> io::Result<Vec<String>> {
@@ -136,10 +163,10 @@ fn names(folder: &str) -> io::Result<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::Command;
 
     fn traces(folder: &Path) -> Traces {
-        Traces { folder: folder.into(), interfaces: "none-such".into(), cgroups: "none-such".into() }
+        let none = || "none-such".to_owned();
+        Traces { folder: folder.into(), bridges: none(), tables: none(), cgroups: none() }
     }
 
     #[test]
@@ -168,9 +195,16 @@ mod tests {
     }
 
     #[test]
+    fn firewall_tables_are_known_by_their_beginning() {
+        let traces = Traces { tables: "apocryph_d1".into(), ..traces(Path::new("/x")) };
+        let list = "table inet filter\ntable inet apocryph_d1a\ntable ip apocryph_e\n";
+        assert_eq!(traces.tables(list), ["inet apocryph_d1a"]);
+    }
+
+    #[test]
     fn interfaces_are_known_by_their_beginning() {
         let folder = tempfile::tempdir().unwrap();
-        let traces = Traces { interfaces: "l".into(), ..traces(folder.path()) };
+        let traces = Traces { bridges: "l".into(), ..traces(folder.path()) };
         assert_eq!(traces.interfaces().unwrap(), ["lo"]);
     }
 }
