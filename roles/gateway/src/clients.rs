@@ -17,13 +17,13 @@ pub(crate) struct Clients {
 #[derive(Default)]
 struct Open {
     all: usize,
-    by_address: HashMap<IpAddr, usize>,
+    by_network: HashMap<IpAddr, usize>,
 }
 
 /// One connection; dropping it uncounts it.
 pub(crate) struct Counted {
     clients: Arc<Clients>,
-    address: IpAddr,
+    network: IpAddr,
 }
 
 impl Clients {
@@ -32,16 +32,17 @@ impl Clients {
         Arc::new(Self { all: limits.connections, each: limits.connections_per_client, open })
     }
 
-    /// Counts a connection from `address`; `None` where there are too many.
+    /// Counts a connection from the network of `address`; `None` where there are too many.
     pub(crate) fn count(self: &Arc<Self>, address: IpAddr) -> Option<Counted> {
+        let network = network(address);
         let mut open = self.open();
-        let same = open.by_address.get(&address).copied().unwrap_or(0);
+        let same = open.by_network.get(&network).copied().unwrap_or(0);
         if open.all >= self.all || same >= self.each {
             return None;
         }
         open.all += 1;
-        open.by_address.insert(address, same + 1);
-        Some(Counted { clients: self.clone(), address })
+        open.by_network.insert(network, same + 1);
+        Some(Counted { clients: self.clone(), network })
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
@@ -49,14 +50,23 @@ impl Clients {
     }
 }
 
+/// What one client has: an address of IPv4, a network of 64 bits of IPv6.
+fn network(address: IpAddr) -> IpAddr {
+    const HOST_BITS: u32 = 64;
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> HOST_BITS << HOST_BITS).into()),
+        v4 => v4,
+    }
+}
+
 impl Drop for Counted {
     fn drop(&mut self) {
         let mut open = self.clients.open();
         open.all -= 1;
-        if let Some(same) = open.by_address.get_mut(&self.address) {
+        if let Some(same) = open.by_network.get_mut(&self.network) {
             *same -= 1;
             if *same == 0 {
-                open.by_address.remove(&self.address);
+                open.by_network.remove(&self.network);
             }
         }
     }
@@ -78,5 +88,13 @@ mod tests {
         assert!(clients.count(third).is_none(), "the sum is bounded too");
         drop(first);
         assert!(clients.count(third).is_some());
+    }
+
+    #[test]
+    fn a_client_cannot_hide_behind_many_addresses() {
+        let same = ["2001:db8::1", "2001:db8::ffff:1"].map(|text| network(text.parse().unwrap()));
+        assert_eq!(same[0], same[1]);
+        assert_ne!(same[0], network("2001:db8:0:1::1".parse().unwrap()));
+        assert_eq!(network("::ffff:10.0.0.1".parse().unwrap()), IpAddr::from([10, 0, 0, 1]));
     }
 }

@@ -38,7 +38,7 @@ pub struct HoldLimits {
 pub struct ClientLimits {
     /// Connections in all.
     pub connections: usize,
-    /// Connections from one IP address.
+    /// Connections from one IP address, or from one /64 of IPv6.
     pub connections_per_client: usize,
     /// Bytes of a request's head; at least 8192.
     pub header_bytes: u32,

@@ -7,6 +7,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
+use socket2::{SockRef, TcpKeepalive};
 use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -19,6 +20,9 @@ use tracing::{trace, warn};
 const WINDOW: u32 = 256 << 10;
 const MAX_STREAMS: u32 = 256;
 const PING: Duration = Duration::from_secs(30);
+
+/// What hyper needs for a head.
+const LEAST_BUFFER: usize = 8192;
 
 /// The servers of both versions, with their bounds.
 pub(crate) struct Http {
@@ -34,7 +38,7 @@ impl Http {
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_time)
             .max_headers(limits.header_count)
-            .max_buf_size(limits.header_bytes as usize)
+            .max_buf_size((limits.header_bytes as usize).max(LEAST_BUFFER))
             .http2()
             .timer(TokioTimer::new())
             .keep_alive_interval(PING)
@@ -46,13 +50,14 @@ impl Http {
     }
 }
 
-/// The next connection, with small packets sent at once. Failures to accept are the machine's and
-/// pass; they are not the listener's end.
+/// The next connection, with small packets sent at once, and probed while it is silent: a client
+/// that vanished must not keep a pod awake. Failures to accept are the machine's and pass; they
+/// are not the listener's end.
 pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     const AGAIN: Duration = Duration::from_millis(50);
     loop {
         let accepted = listener.accept().await;
-        match accepted.and_then(|(stream, peer)| stream.set_nodelay(true).map(|()| (stream, peer))) {
+        match accepted.and_then(|(stream, peer)| prepare(&stream).map(|()| (stream, peer))) {
             Ok(accepted) => return accepted,
             Err(error) => {
                 warn!(error = &error as &dyn std::error::Error, "cannot accept connections");
@@ -60,6 +65,14 @@ pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
             }
         }
     }
+}
+
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    const SILENCE: Duration = Duration::from_secs(60);
+    const PROBES: Duration = Duration::from_secs(10);
+    let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(PROBES);
+    stream.set_nodelay(true)?;
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
 impl Inner {
@@ -124,4 +137,18 @@ async fn starts_http2(stream: &TcpStream) -> io::Result<bool> {
     let mut beginning = [0; 4];
     let read = stream.peek(&mut beginning).await?;
     Ok(&beginning[..read] == b"PRI ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    #[tokio::test]
+    async fn a_client_that_vanishes_is_noticed() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = accept(&listener).await;
+        assert!(SockRef::from(&stream).keepalive().unwrap());
+    }
 }

@@ -11,11 +11,10 @@ use http::{Method, Request, Response};
 use http_body_util::Either;
 use hyper::body::Incoming;
 use tokio::time::Instant;
-use tracing::{debug, instrument};
+use tracing::{Instrument, debug, debug_span};
 
 impl Inner {
     /// Answers `request`, whatever becomes of it.
-    #[instrument(name = "serve", level = "debug", skip_all)]
     pub(crate) async fn serve(&self, client: &Client, request: Request<Incoming>) -> Response<ResponseBody> {
         let began = Instant::now();
         let response = match self.route(client, request).await {
@@ -39,7 +38,8 @@ impl Inner {
         let target = self.routes.find(&headers::hostname(&host)?).ok_or(Refusal::UnknownHost)?;
         let entry = target.pod.enter()?;
         let outbound = Outbound::new(Request::from_parts(parts, body), host, client)?;
-        outbound.forward(entry, target.container_port).await
+        let span = debug_span!("serve", pod = %target.pod.id().short());
+        outbound.forward(entry, target.container_port).instrument(span).await
     }
 
     fn refuse(&self, refusal: Refusal) -> Response<ResponseBody> {

@@ -77,5 +77,6 @@ impl Pod {
             Err(error) => warn!(cause = &error as &dyn std::error::Error, "the replica may still run"),
         }
         self.state().shrunk();
+        self.changes.send_replace(());
     }
 }

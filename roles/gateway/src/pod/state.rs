@@ -186,6 +186,11 @@ impl State {
         }
         match self.phase {
             Phase::Closed => Admission::Closed,
+            // What the engine was asked before may yet bring replicas.
+            Phase::Zero if !self.settled() => {
+                waits_for.get_or_insert(self.starts + 1);
+                Admission::Hold
+            }
             Phase::Zero => {
                 let replicas = self.start();
                 waits_for.get_or_insert(self.starts);
@@ -238,13 +243,20 @@ impl State {
     pub(super) fn grown(&mut self, backends: &[Backend], now: Instant) {
         let superseded = self.scaling == Scaling::Growing { superseded: true };
         self.scaling = Scaling::Settled;
-        if self.phase != Phase::Serving || superseded {
-            return;
+        match self.phase {
+            // The last replica died meanwhile, and these are new.
+            Phase::Zero if !backends.is_empty() => self.serve_from(now),
+            Phase::Serving if !superseded => {}
+            _ => return,
         }
         self.members.add(backends);
         if self.members.active() < self.desired() {
             self.growth_refused(now);
         }
+    }
+
+    fn settled(&self) -> bool {
+        matches!(self.scaling, Scaling::Settled | Scaling::GrowsAgainAt(_))
     }
 
     /// The engine has no more replicas to give.
@@ -378,7 +390,7 @@ impl State {
         match self.phase {
             Phase::Closed => Review::End,
             Phase::Serving => self.review_serving(now),
-            Phase::Zero if self.scale.min > 0 => self.review_zero(now),
+            Phase::Zero if self.scale.min > 0 && self.settled() => self.review_zero(now),
             Phase::Zero | Phase::Waking | Phase::Draining => Review::Wait,
         }
     }
@@ -396,8 +408,7 @@ impl State {
         }
         let idle = Duration::from_secs(u64::from(self.scale.idle_seconds.max(1)));
         let idle_at = self.quiet_since + idle;
-        let settled = matches!(self.scaling, Scaling::Settled | Scaling::GrowsAgainAt(_));
-        let may_idle = self.open == 0 && self.scale.min == 0 && settled;
+        let may_idle = self.open == 0 && self.scale.min == 0 && self.settled();
         if may_idle && now >= idle_at {
             self.phase = Phase::Draining;
             self.failure = None;
@@ -411,7 +422,7 @@ impl State {
         self.reviewed_at = now;
         let needed = self.needed_for(self.peak);
         self.peak = self.open;
-        if settled
+        if self.settled()
             && self.members.active() > needed
             && let Some(run) = self.members.fence()
         {
