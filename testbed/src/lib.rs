@@ -1,6 +1,7 @@
 //! What tests, benchmarks and the demo stand on.
 
 pub mod audit;
+pub mod cli;
 pub mod clients;
 pub mod images;
 pub mod layout;

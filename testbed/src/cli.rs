@@ -1,0 +1,184 @@
+//! The real `apocryph`, run as a person would, with `--json` so that it can be listened to.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::service::ending;
+
+/// Whose `apocryph` it is.
+#[derive(Debug, Clone)]
+pub struct Cli {
+    /// The program.
+    pub program: PathBuf,
+    /// Where it is run.
+    pub folder: PathBuf,
+    /// Its whole environment.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// What a command that succeeded said.
+#[derive(Debug, Clone)]
+pub struct Said {
+    /// The command as it could be typed.
+    pub command: String,
+    /// Every line in order, events first; the last is the result.
+    pub lines: Vec<Value>,
+}
+
+/// Why a command is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// It cannot be run, or says something that is not JSON.
+    #[error("{command}: {source}")]
+    Io {
+        /// The command as it could be typed.
+        command: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// It failed.
+    #[error("`{command}` failed with {ending}:\n{errors}")]
+    Failed {
+        /// The command as it could be typed.
+        command: String,
+        /// How it ended.
+        ending: String,
+        /// What it printed to its standard error.
+        errors: String,
+    },
+    /// Its result lacks something.
+    #[error("`{command}` does not tell {pointer}: {result}")]
+    Untold {
+        /// The command as it could be typed.
+        command: String,
+        /// Where it was looked for.
+        pointer: String,
+        /// The result.
+        result: String,
+    },
+}
+
+impl Cli {
+    /// Runs a command to its end; `listener` hears every line as it comes.
+    ///
+    /// # Errors
+    /// If it fails, or prints something that is not JSON.
+    pub async fn run(
+        &self,
+        arguments: &[&str],
+        listener: &mut (dyn FnMut(&Value) + Send),
+    ) -> Result<Said, CliError> {
+        let command = format!("apocryph {}", arguments.join(" "));
+        let io = |source| CliError::Io { command: command.clone(), source };
+        let mut child = self.spawn(arguments).map_err(io)?;
+        let lines = hear(child.stdout.take(), listener);
+        let (lines, errors) = tokio::try_join!(lines, read(child.stderr.take())).map_err(io)?;
+        let status = child.wait().await.map_err(io)?;
+        if !status.success() {
+            return Err(CliError::Failed { command, ending: ending(status), errors });
+        }
+        Ok(Said { command, lines })
+    }
+
+    fn spawn(&self, arguments: &[&str]) -> io::Result<Child> {
+        let mut command = Command::new(&self.program);
+        command.args(arguments).arg("--json").current_dir(&self.folder).env_clear().envs(&self.environment);
+        command.kill_on_drop(true).process_group(0);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+    }
+}
+
+impl Said {
+    /// The command's result.
+    pub fn result(&self) -> &Value {
+        self.lines.last().unwrap_or(&Value::Null)
+    }
+
+    /// A part of the result, by its JSON pointer (RFC 6901).
+    ///
+    /// # Errors
+    /// If it is not there.
+    pub fn part(&self, pointer: &str) -> Result<&Value, CliError> {
+        self.result().pointer(pointer).ok_or_else(|| self.untold(pointer))
+    }
+
+    /// A text of the result, by its JSON pointer.
+    ///
+    /// # Errors
+    /// If it is not there, or not a text.
+    pub fn text(&self, pointer: &str) -> Result<&str, CliError> {
+        self.part(pointer)?.as_str().ok_or_else(|| self.untold(pointer))
+    }
+
+    /// Events of one kind.
+    pub fn events(&self, kind: &str) -> impl Iterator<Item = &Value> {
+        self.lines.iter().filter(move |line| line["event"] == kind)
+    }
+
+    fn untold(&self, pointer: &str) -> CliError {
+        let result = self.result().to_string();
+        CliError::Untold { command: self.command.clone(), pointer: pointer.into(), result }
+    }
+}
+
+async fn hear(
+    output: Option<impl AsyncRead + Unpin>,
+    listener: &mut (dyn FnMut(&Value) + Send),
+) -> io::Result<Vec<Value>> {
+    let mut heard = Vec::new();
+    let Some(output) = output else { return Ok(heard) };
+    let mut lines = BufReader::new(output).lines();
+    while let Some(line) = lines.next_line().await? {
+        let value = serde_json::from_str(&line)?;
+        listener(&value);
+        heard.push(value);
+    }
+    Ok(heard)
+}
+
+async fn read(output: Option<impl AsyncRead + Unpin>) -> io::Result<String> {
+    let mut text = String::new();
+    if let Some(mut output) = output {
+        output.read_to_string(&mut text).await?;
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// A program that says these lines and ends with this code.
+    fn program(folder: &std::path::Path, script: &str) -> Cli {
+        let program = folder.join("apocryph");
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+        Cli { program, folder: folder.into(), environment: BTreeMap::new() }
+    }
+
+    #[tokio::test]
+    async fn lines_are_heard_and_the_last_is_the_result() {
+        let folder = tempfile::tempdir().unwrap();
+        let cli = program(folder.path(), r#"echo '{"event":"begun"}'; echo "{\"last\":\"$1 $2\"}""#);
+        let mut heard = 0;
+        let said = cli.run(&["ls"], &mut |_| heard += 1).await.unwrap();
+        assert_eq!((heard, said.text("/last").unwrap()), (2, "ls --json"));
+        assert_eq!(said.events("begun").count(), 1);
+        assert!(said.part("/other").unwrap_err().to_string().contains("does not tell /other"));
+    }
+
+    #[tokio::test]
+    async fn a_failure_shows_what_was_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let cli = program(folder.path(), "echo no money >&2; exit 4");
+        let error = cli.run(&["deploy"], &mut |_| {}).await.unwrap_err();
+        assert_eq!(error.to_string(), "`apocryph deploy` failed with exit code 4:\nno money\n");
+    }
+}
