@@ -15,7 +15,8 @@ use tokio::io::AsyncReadExt as _;
 use tokio::task::spawn_blocking;
 
 use crate::encrypted::EncryptedFiles;
-use crate::image::{Image, Layer};
+use crate::image::Image;
+use crate::layer::Layer;
 use crate::source::{BlobReader, SourceError};
 use crate::verified::Damage;
 use crate::wire::{CONFIG, Descriptor, Manifest};

@@ -15,7 +15,7 @@ use apocryph_seal::{Hasher, sha256};
 use tempfile::NamedTempFile;
 
 use crate::encrypt::in_background;
-use crate::image::Layer;
+use crate::layer::Layer;
 use crate::source::SourceError;
 use crate::wire::Descriptor;
 

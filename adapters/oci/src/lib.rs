@@ -5,10 +5,12 @@
 //! * the provider's: [`registry`] serves those files to the nodes that run them, by OCI
 //!   Distribution.
 
+mod document;
 mod encrypt;
 mod encrypted;
 mod image;
 mod images;
+mod layer;
 mod limits;
 mod reference;
 pub mod registry;

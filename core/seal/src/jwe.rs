@@ -92,34 +92,16 @@ pub(crate) fn seal(plain: &[u8], recipients: &[&DeploymentPublicKey]) -> Result<
     if recipients.is_empty() || recipients.len() > MAX_RECIPIENTS {
         return Err(JweError::Recipients);
     }
+    let alone = recipients.len() == 1;
     let mut key = Zeroizing::new([0; KEY_LEN]);
     aws_lc_rs::rand::fill(&mut *key).map_err(|_| JweError::Crypto)?;
-    let alone = recipients.len() == 1;
-    let protected = encode_header(&Header {
-        alg: alone.then(|| ALGORITHM.to_owned()),
-        enc: Some(CONTENT.to_owned()),
-        ..Header::default()
-    })?;
-    let mut body = plain.to_vec();
-    let nonce = content_cipher(&*key)?
-        .seal_in_place_append_tag(Aad::from(protected.as_bytes()), &mut body)
-        .map_err(|_| JweError::Crypto)?;
-    let (ciphertext, tag) = body.split_at(plain.len());
-    let mut wrapped = recipients
-        .iter()
-        .map(|recipient| wrap_for(recipient, &*key, alone))
-        .collect::<Result<Vec<_>, _>>()?;
-    let first = if alone { wrapped.pop() } else { None };
-    let document = Document {
-        protected,
-        unprotected: Header::default(),
-        first: first.unwrap_or_default(),
-        recipients: wrapped,
-        aad: None,
-        iv: URL_SAFE_NO_PAD.encode(nonce.as_ref()),
-        ciphertext: URL_SAFE_NO_PAD.encode(ciphertext),
-        tag: URL_SAFE_NO_PAD.encode(tag),
-    };
+    let wrapped = recipients.iter().map(|recipient| wrap_for(recipient, &*key, alone));
+    let mut wrapped = wrapped.collect::<Result<Vec<_>, _>>()?;
+    let mut document = seal_content(plain, protected_header(alone)?, &*key)?;
+    if alone {
+        document.first = wrapped.pop().unwrap_or_default();
+    }
+    document.recipients = wrapped;
     serde_json::to_string(&document).map_err(|_| JweError::Crypto)
 }
 
@@ -136,9 +118,35 @@ pub(crate) fn open(document: &[u8], key: &DeploymentKey) -> Result<Zeroizing<Vec
     open_content(&document, &content_key)
 }
 
+/// With one recipient the algorithm stands here, with several beside each one's key.
+fn protected_header(alone: bool) -> Result<String, JweError> {
+    let alg = alone.then(|| ALGORITHM.to_owned());
+    let header = Header { alg, enc: Some(CONTENT.to_owned()), ..Header::default() };
+    let json = serde_json::to_vec(&header).map_err(|_| JweError::Crypto)?;
+    Ok(URL_SAFE_NO_PAD.encode(json))
+}
+
+/// The document, but for its recipients.
+fn seal_content(plain: &[u8], protected: String, key: &[u8]) -> Result<Document, JweError> {
+    let mut body = plain.to_vec();
+    let nonce = content_cipher(key)?
+        .seal_in_place_append_tag(Aad::from(protected.as_bytes()), &mut body)
+        .map_err(|_| JweError::Crypto)?;
+    let (ciphertext, tag) = body.split_at(plain.len());
+    Ok(Document {
+        protected,
+        unprotected: Header::default(),
+        first: Recipient::default(),
+        recipients: Vec::new(),
+        aad: None,
+        iv: URL_SAFE_NO_PAD.encode(nonce.as_ref()),
+        ciphertext: URL_SAFE_NO_PAD.encode(ciphertext),
+        tag: URL_SAFE_NO_PAD.encode(tag),
+    })
+}
+
 fn wrap_for(recipient: &DeploymentPublicKey, content_key: &[u8], alone: bool) -> Result<Recipient, JweError> {
     let wrapped = recipient.wrap(content_key).map_err(|_| JweError::Crypto)?;
-    // With one recipient the algorithm stands in the protected header.
     let alg = (!alone).then(|| ALGORITHM.to_owned());
     Ok(Recipient {
         header: Header { alg, ..Header::default() },
@@ -208,11 +216,6 @@ fn open_content(document: &Document, key: &[u8]) -> Result<Zeroizing<Vec<u8>>, J
 
 fn content_cipher(key: &[u8]) -> Result<RandomizedNonceKey, JweError> {
     RandomizedNonceKey::new(&AES_256_GCM, key).map_err(|_| JweError::Crypto)
-}
-
-fn encode_header(header: &Header) -> Result<String, JweError> {
-    let json = serde_json::to_vec(header).map_err(|_| JweError::Crypto)?;
-    Ok(URL_SAFE_NO_PAD.encode(json))
 }
 
 fn decode(text: &str) -> Result<Vec<u8>, JweError> {

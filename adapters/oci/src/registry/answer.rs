@@ -6,46 +6,25 @@ use std::ops::Range;
 
 use apocryph_model::Digest;
 use bytes::Bytes;
-use futures::TryStreamExt as _;
 use http::header::{
-    ACCEPT_RANGES, ALLOW, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName,
-    IF_RANGE, RANGE, WWW_AUTHENTICATE,
+    ACCEPT_RANGES, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, IF_RANGE,
+    RANGE,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt as _, Full, StreamBody};
-use hyper::body::Frame;
 use serde::Deserialize;
-use serde_json::json;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncSeekExt as _};
-use tokio_util::io::ReaderStream;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use super::BlobFiles;
+use super::body::{Body, full, insert, json_response, streamed};
 use super::grants::{Grants, Token};
 use super::range::{Requested, requested};
-use super::route::{NoRoute, Route, route};
+use super::refusal::Refusal;
+use super::route::{Route, route};
 use crate::limits::MAX_MANIFEST_LEN;
 use crate::verified::Verified;
 
-const CHUNK_LEN: usize = 256 * 1024;
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-
-pub(super) type Body = BoxBody<Bytes, io::Error>;
-
-/// An answer that is not what was asked for, with its code of the specification.
-#[derive(Debug, Clone, Copy)]
-enum Refusal {
-    Unauthorized,
-    Method,
-    Path,
-    Name,
-    ManifestUnknown,
-    DigestInvalid,
-    BlobUnknown,
-    RangeUnsatisfiable { size: u64 },
-    Internal,
-}
 
 /// Answers one request.
 pub(super) async fn answer<B>(
@@ -193,86 +172,4 @@ fn sized(length: u64, media_type: &str, digest: Digest) -> Response<Body> {
     headers.insert(CONTENT_LENGTH, length.into());
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     response
-}
-
-/// Leaves out what cannot stand in a header, which a blob's own media type may hold.
-fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        headers.insert(name, value);
-    }
-}
-
-fn streamed(reader: impl AsyncRead + Send + Sync + 'static) -> Body {
-    let frames = ReaderStream::with_capacity(reader, CHUNK_LEN).map_ok(Frame::data);
-    StreamBody::new(frames).boxed()
-}
-
-fn full(bytes: Bytes) -> Body {
-    Full::new(bytes).map_err(|never| match never {}).boxed()
-}
-
-fn json_response(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
-    let body = body.into();
-    let length = body.len();
-    let mut response = Response::new(full(body));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CONTENT_LENGTH, length.into());
-    response
-}
-
-impl From<NoRoute> for Refusal {
-    fn from(no_route: NoRoute) -> Self {
-        match no_route {
-            NoRoute::Elsewhere => Self::Path,
-            NoRoute::Name => Self::Name,
-            NoRoute::ManifestReference => Self::ManifestUnknown,
-            NoRoute::Digest => Self::DigestInvalid,
-        }
-    }
-}
-
-impl Refusal {
-    fn into_response(self) -> Response<Body> {
-        let (status, code, message) = self.words();
-        let body = json!({ "errors": [{ "code": code, "message": message }] }).to_string();
-        let mut response = json_response(status, body);
-        let headers = response.headers_mut();
-        match self {
-            Self::Unauthorized => insert(headers, WWW_AUTHENTICATE, "Basic realm=\"apocryph\""),
-            Self::Method => insert(headers, ALLOW, "GET, HEAD"),
-            Self::RangeUnsatisfiable { size } => {
-                insert(headers, CONTENT_RANGE, &format!("bytes */{size}"));
-            }
-            _ => {}
-        }
-        response
-    }
-
-    fn words(self) -> (StatusCode, &'static str, &'static str) {
-        match self {
-            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "a valid token is required"),
-            Self::Method => {
-                (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "this registry is for pulling only")
-            }
-            Self::Path => (StatusCode::NOT_FOUND, "UNSUPPORTED", "no such endpoint"),
-            Self::Name => (StatusCode::BAD_REQUEST, "NAME_INVALID", "invalid repository name"),
-            Self::ManifestUnknown => (
-                StatusCode::NOT_FOUND,
-                "MANIFEST_UNKNOWN",
-                "no such manifest for this token; manifests are named by digest only",
-            ),
-            Self::DigestInvalid => (StatusCode::BAD_REQUEST, "DIGEST_INVALID", "not a SHA-256 digest"),
-            Self::BlobUnknown => (StatusCode::NOT_FOUND, "BLOB_UNKNOWN", "no such blob for this token"),
-            Self::RangeUnsatisfiable { .. } => {
-                (StatusCode::RANGE_NOT_SATISFIABLE, "SIZE_INVALID", "no such bytes in this blob")
-            }
-            Self::Internal => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "UNKNOWN",
-                "the blob cannot be read; the provider's log tells why",
-            ),
-        }
-    }
 }

@@ -12,8 +12,10 @@
 //! than damaged bytes completed.
 
 mod answer;
+mod body;
 mod grants;
 mod range;
+mod refusal;
 mod route;
 
 use std::convert::Infallible;

@@ -9,7 +9,7 @@ use tempfile::TempPath;
 use tokio::task::spawn_blocking;
 
 use super::SourceError;
-use crate::image::LayerFormat;
+use crate::layer::LayerFormat;
 use crate::limits::MAX_ARCHIVE_ENTRIES;
 use crate::verified::Damage;
 

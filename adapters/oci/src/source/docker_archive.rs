@@ -2,7 +2,6 @@
 //! later. It has no manifest with digests, so one is made of what is there.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use apocryph_model::Digest;
 use apocryph_seal::{Hasher, sha256};
@@ -13,7 +12,8 @@ use tokio::io::AsyncReadExt as _;
 use super::archive::{Archive, Extent};
 use super::files::open_extent;
 use super::{BlobReader, Source, SourceError};
-use crate::image::{LayerFormat, parse};
+use crate::document::parse;
+use crate::layer::LayerFormat;
 use crate::limits::{MAX_CONFIG_LEN, MAX_LAYERS, MAX_MANIFEST_LEN};
 use crate::wire::{CONFIG, Config, Descriptor, Manifest};
 
@@ -21,7 +21,7 @@ const CHUNK_LEN: usize = 256 * 1024;
 
 /// One image of a docker archive.
 pub(super) struct DockerArchive {
-    archive: Arc<Archive>,
+    archive: Archive,
     manifest: Vec<u8>,
     blobs: HashMap<Digest, Extent>,
 }
@@ -40,25 +40,18 @@ impl DockerArchive {
     pub(super) async fn open(archive: Archive, tag: Option<String>) -> Result<Self, SourceError> {
         let list = read(&archive, "manifest.json", "manifest", MAX_MANIFEST_LEN).await?;
         let saved = pick(parse("manifest", &list)?, tag.as_deref())?;
-        if saved.layers.len() > MAX_LAYERS {
-            return Err(SourceError::TooManyLayers(saved.layers.len()));
-        }
-        let config_extent = find(&archive, &saved.config)?;
-        let config = read(&archive, &saved.config, "configuration", MAX_CONFIG_LEN).await?;
-        let config_digest = sha256(&config);
-        let diff_ids = parse::<Config>("configuration", &config)?.rootfs.diff_ids;
-        let mut blobs = HashMap::from([(config_digest, config_extent)]);
+        let bytes = read(&archive, &saved.config, "configuration", MAX_CONFIG_LEN).await?;
+        let config = Descriptor::new(CONFIG, sha256(&bytes), bytes.len() as u64);
+        let mut blobs = HashMap::from([(config.digest, find(&archive, &saved.config)?)]);
+        let diff_ids = parse::<Config>("configuration", &bytes)?.rootfs.diff_ids;
         let mut layers = Vec::new();
-        for (index, name) in saved.layers.iter().enumerate() {
-            let extent = find(&archive, name)?;
-            let layer = describe(&archive, extent, diff_ids.get(index).copied()).await?;
+        for (layer, extent) in describe_all(&archive, &saved.layers, &diff_ids).await? {
             blobs.insert(layer.digest, extent);
             layers.push(layer);
         }
-        let config = Descriptor::new(CONFIG, config_digest, config_extent.size);
         let manifest = serde_json::to_vec(&Manifest::new(config, layers))
             .map_err(|error| SourceError::Malformed(error.to_string()))?;
-        Ok(Self { archive: Arc::new(archive), manifest, blobs })
+        Ok(Self { archive, manifest, blobs })
     }
 }
 
@@ -106,6 +99,22 @@ async fn read(archive: &Archive, name: &str, what: &'static str, limit: u64) -> 
     let mut bytes = Vec::new();
     open_extent(archive.path(), extent).await?.read_to_end(&mut bytes).await?;
     Ok(bytes)
+}
+
+async fn describe_all(
+    archive: &Archive,
+    names: &[String],
+    diff_ids: &[Digest],
+) -> Result<Vec<(Descriptor, Extent)>, SourceError> {
+    if names.len() > MAX_LAYERS {
+        return Err(SourceError::TooManyLayers(names.len()));
+    }
+    let mut layers = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        let extent = find(archive, name)?;
+        layers.push((describe(archive, extent, diff_ids.get(index).copied()).await?, extent));
+    }
+    Ok(layers)
 }
 
 /// A plain tar file's digest is its diff id, and verified when it is read; only that of a

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use super::archive::Archive;
 use super::files::Files;
 use super::{BlobReader, Source, SourceError};
-use crate::image::parse;
+use crate::document::{parse, verify};
 use crate::limits::MAX_MANIFEST_LEN;
 use crate::wire::{Descriptor, Index, REF_NAME};
 
@@ -40,7 +40,7 @@ impl Source for Layout {
         let index: Index = parse("index", &index.ok_or(SourceError::Absent)?)?;
         let entry = entry_for(self.tag.as_deref(), &index.manifests)?;
         let document = self.blob_of(entry.digest).await?;
-        crate::image::verify(&document, entry)?;
+        verify(&document, entry)?;
         Ok(document)
     }
 
