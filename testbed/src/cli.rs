@@ -153,22 +153,19 @@ async fn read(output: Option<impl AsyncRead + Unpin>) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
-    /// A program that says these lines and ends with this code.
-    fn program(folder: &std::path::Path, script: &str) -> Cli {
-        let program = folder.join("apocryph");
-        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
-        Cli { program, folder: folder.into(), environment: BTreeMap::new() }
+    /// A shell in place of the program; its first argument is a script in `folder`.
+    fn shell(folder: &std::path::Path, script: &str) -> Cli {
+        std::fs::write(folder.join("script"), script).unwrap();
+        Cli { program: "/bin/sh".into(), folder: folder.into(), environment: BTreeMap::new() }
     }
 
     #[tokio::test]
     async fn lines_are_heard_and_the_last_is_the_result() {
         let folder = tempfile::tempdir().unwrap();
-        let cli = program(folder.path(), r#"echo '{"event":"begun"}'; echo "{\"last\":\"$1 $2\"}""#);
+        let cli = shell(folder.path(), r#"echo '{"event":"begun"}'; echo "{\"last\":\"$1 $2\"}""#);
         let mut heard = 0;
-        let said = cli.run(&["ls"], &mut |_| heard += 1).await.unwrap();
+        let said = cli.run(&["script", "ls"], &mut |_| heard += 1).await.unwrap();
         assert_eq!((heard, said.text("/last").unwrap()), (2, "ls --json"));
         assert_eq!(said.events("begun").count(), 1);
         assert!(said.part("/other").unwrap_err().to_string().contains("does not tell /other"));
@@ -177,8 +174,8 @@ mod tests {
     #[tokio::test]
     async fn a_failure_shows_what_was_said() {
         let folder = tempfile::tempdir().unwrap();
-        let cli = program(folder.path(), "echo no money >&2; exit 4");
-        let error = cli.run(&["deploy"], &mut |_| {}).await.unwrap_err();
-        assert_eq!(error.to_string(), "`apocryph deploy` failed with exit code 4:\nno money\n");
+        let cli = shell(folder.path(), "echo no money >&2; exit 4");
+        let error = cli.run(&["script", "deploy"], &mut |_| {}).await.unwrap_err();
+        assert_eq!(error.to_string(), "`apocryph script deploy` failed with exit code 4:\nno money\n");
     }
 }
