@@ -107,7 +107,7 @@ impl Publisher {
         site: &Site,
         journal: &Journal<'_>,
     ) -> Result<Channel, Error> {
-        let id = self.channel_id(&site.deployment);
+        let id = site.deployment.channel();
         let (channel, encrypted) = join!(
             self.open_channel(id, &site.payment, journal),
             self.encrypt(collected, &order.folder, journal),
@@ -147,7 +147,7 @@ impl Publisher {
             return self.settle_anew(order, collected, &order.preferences, None).await;
         };
         let wanted = order.preferences.provider.or(order.manifest.constraints.provider);
-        let channel = self.chain.channel(self.channel_id(&known)).await?;
+        let channel = self.chain.channel(known.channel()).await?;
         match (channel, known.epoch) {
             // The epoch that paid for it is over.
             (None, Some(_)) => self.settle_anew(order, collected, &order.preferences, None).await,
@@ -179,7 +179,7 @@ impl Publisher {
         deployment.image_key = intent.and_then(|intent| intent.image_key);
         let Selected { candidate: Candidate { token, estimate, .. }, offer, trusted } = selected;
         let fund = order.fund.as_ref();
-        let payment = match self.chain.channel(self.channel_id(&deployment)).await? {
+        let payment = match self.chain.channel(deployment.channel()).await? {
             Some(channel) => keep(channel, &offer.terms, &estimate, &token, fund)?,
             None => Payment::Open(Budget::of(&estimate, &offer, &token, fund)?.opening(
                 deployment.provider,

@@ -11,7 +11,7 @@
 //! taken up at the same provider and never pays into a second channel.
 
 use crate::LocalBlob;
-use apocryph_model::{Address, Amount, Digest, Endpoint, Hash32, Name, PeerAddress, Terms};
+use apocryph_model::{Address, Amount, ChannelId, Digest, Endpoint, Hash32, Name, PeerAddress, PodId, Terms};
 use serde::{Deserialize, Serialize};
 use std::{fmt, path::PathBuf};
 
@@ -45,6 +45,13 @@ pub struct Deployment {
     pub endpoints: Vec<Endpoint>,
     /// What the channel's deposit comes to once a payment that was begun has arrived.
     pub paying_up_to: Option<Amount>,
+}
+
+impl Deployment {
+    /// The channel that pays for it.
+    pub fn channel(&self) -> ChannelId {
+        ChannelId::of(self.publisher, self.provider, PodId::of(&self.name))
+    }
 }
 
 /// The sealed spec that was shipped.

@@ -54,7 +54,7 @@ impl Publisher {
     }
 
     async fn fundable(&self, deployment: &Deployment) -> Result<Channel, Error> {
-        let channel = self.chain.channel(self.channel_id(deployment)).await?;
+        let channel = self.chain.channel(deployment.channel()).await?;
         let channel = channel.ok_or(MoneyError::NotOpen)?;
         if channel.unlock_at.is_some() {
             return Err(MoneyError::Unlocking.into());

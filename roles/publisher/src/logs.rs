@@ -15,6 +15,6 @@ impl Publisher {
     ) -> Result<BoxStream<'static, Result<LogLine, LinkError>>, Error> {
         let deployment = self.deployment(name)?;
         let link = self.reach(&deployment).await?;
-        Ok(link.logs(self.channel_id(&deployment), query).await?)
+        Ok(link.logs(deployment.channel(), query).await?)
     }
 }

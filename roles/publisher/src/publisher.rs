@@ -1,7 +1,7 @@
 use crate::{
     Chain, Deployment, Deployments, Error, Images, LinkError, Network, ProviderLink, Reporter, Secrets,
 };
-use apocryph_model::{ChannelId, Name, PeerAddress, PodId};
+use apocryph_model::{Name, PeerAddress};
 use apocryph_statement::Signer;
 use std::sync::Arc;
 
@@ -38,10 +38,6 @@ impl Publisher {
             }
             _ => Ok(found),
         }
-    }
-
-    pub(crate) fn channel_id(&self, deployment: &Deployment) -> ChannelId {
-        ChannelId::of(deployment.publisher, deployment.provider, PodId::of(&deployment.name))
     }
 
     /// Connects to the deployment's provider where it was last, and where it does not answer

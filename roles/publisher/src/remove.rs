@@ -20,7 +20,7 @@ impl Publisher {
     pub async fn remove(&self, name: &Name) -> Result<Removed, Error> {
         let _lock = self.deployments.lock(name)?;
         let deployment = self.deployment(name)?;
-        let id = self.channel_id(&deployment);
+        let id = deployment.channel();
         if self.chain.channel(id).await?.is_none() {
             self.deployments.forget(name)?;
             return Ok(Removed { provider: Ok(()), unlocking: None });
@@ -40,7 +40,7 @@ impl Publisher {
     async fn end(&self, deployment: &Deployment) -> Result<(), LinkError> {
         self.reporter.begun(Step::Remove);
         let link = self.reach(deployment).await?;
-        link.remove(self.channel_id(deployment)).await?;
+        link.remove(deployment.channel()).await?;
         self.reporter.done(Step::Remove, vec![]);
         Ok(())
     }

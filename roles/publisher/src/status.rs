@@ -52,7 +52,7 @@ impl Publisher {
     }
 
     async fn status_of(&self, deployment: Deployment) -> Status {
-        let id = self.channel_id(&deployment);
+        let id = deployment.channel();
         let (channel, token, now, pod) =
             join!(self.chain.channel(id), self.chain.token(deployment.token), self.chain.now(), async {
                 self.reach(&deployment).await?.status(id).await

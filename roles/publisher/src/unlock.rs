@@ -23,7 +23,7 @@ impl Publisher {
     pub async fn unlock(&self, name: &Name) -> Result<Unlocking, Error> {
         let _lock = self.deployments.lock(name)?;
         let deployment = self.deployment(name)?;
-        let channel = self.chain.channel(self.channel_id(&deployment)).await?;
+        let channel = self.chain.channel(deployment.channel()).await?;
         self.start_unlock(&deployment, channel.ok_or(MoneyError::NotOpen)?).await
     }
 

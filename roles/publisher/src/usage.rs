@@ -82,7 +82,7 @@ impl Publisher {
     #[tracing::instrument(skip_all)]
     pub async fn usage(&self, name: &apocryph_model::Name) -> Result<Comparison, Error> {
         let deployment = self.deployment(name)?;
-        let id = self.channel_id(&deployment);
+        let id = deployment.channel();
         let claims = self.chain.claims(id).await?;
         let channel = self.chain.channel(id).await?;
         let token = self.chain.token(deployment.token).await?;

@@ -20,7 +20,7 @@ impl Publisher {
         let _lock = self.deployments.lock(name)?;
         self.reporter.begun(Step::Withdraw);
         let deployment = self.deployment(name)?;
-        let withdrawn = match self.chain.channel(self.channel_id(&deployment)).await? {
+        let withdrawn = match self.chain.channel(deployment.channel()).await? {
             None => None,
             Some(channel) => Some(self.take_out(&channel).await?),
         };
