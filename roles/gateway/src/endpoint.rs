@@ -106,40 +106,45 @@ impl Endpoint {
     }
 
     /// Sends `request` and gives its answer, over a pooled connection where there is one.
-    pub(crate) async fn send(self: &Arc<Self>, request: Request<RequestBody>, protocol: Protocol) -> Sent {
+    pub(crate) async fn send(
+        self: &Arc<Self>,
+        request: Box<Request<RequestBody>>,
+        protocol: Protocol,
+    ) -> Sent {
         match protocol {
             Protocol::Http1 => self.send_http1(request).await,
             Protocol::H2c => self.send_http2(request).await,
         }
     }
 
-    async fn send_http1(self: &Arc<Self>, mut request: Request<RequestBody>) -> Sent {
+    async fn send_http1(self: &Arc<Self>, mut request: Box<Request<RequestBody>>) -> Sent {
         while let Some(sender) = self.take_idle() {
             match self.send_over(sender, request).await {
-                Err(SendError::Unsent(unsent)) => request = *unsent,
+                Err(SendError::Unsent(unsent)) => request = unsent,
                 done => return done,
             }
         }
-        match self.connect_http1().await {
+        // Boxed, as it is large and seldom.
+        match Box::pin(self.connect_http1()).await {
             Ok(sender) => self.send_over(sender, request).await,
-            Err(_) => Err(SendError::Unsent(Box::new(request))),
+            Err(_) => Err(SendError::Unsent(request)),
         }
     }
 
     async fn send_over(
         self: &Arc<Self>,
         mut sender: http1::SendRequest<RequestBody>,
-        request: Request<RequestBody>,
+        request: Box<Request<RequestBody>>,
     ) -> Sent {
-        let response = sender.try_send_request(request).await?;
+        let response = sender.try_send_request(*request).await?;
         Ok((response, Connection { endpoint: self.clone(), sender: Some(sender) }))
     }
 
-    async fn send_http2(self: &Arc<Self>, request: Request<RequestBody>) -> Sent {
-        let Ok(mut sender) = self.share_http2().await else {
-            return Err(SendError::Unsent(Box::new(request)));
+    async fn send_http2(self: &Arc<Self>, request: Box<Request<RequestBody>>) -> Sent {
+        let Ok(mut sender) = Box::pin(self.share_http2()).await else {
+            return Err(SendError::Unsent(request));
         };
-        let response = sender.try_send_request(request).await?;
+        let response = sender.try_send_request(*request).await?;
         Ok((response, Connection { endpoint: self.clone(), sender: None }))
     }
 

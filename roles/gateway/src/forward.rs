@@ -20,7 +20,8 @@ const ATTEMPTS: usize = 5;
 
 /// A request as it goes to the app.
 pub(crate) struct Outbound {
-    request: Request<RequestBody>,
+    /// Boxed, as it is handed on often and many wait.
+    request: Box<Request<RequestBody>>,
     protocol: Protocol,
     upgrade: Option<OnUpgrade>,
     /// What it takes up while it is held.
@@ -49,7 +50,8 @@ impl Outbound {
             headers::set_upgrade(&mut parts.headers, to);
             on_upgrade
         });
-        Ok(Self { request: Request::from_parts(parts, body), protocol, upgrade, bytes })
+        let request = Box::new(Request::from_parts(parts, body));
+        Ok(Self { request, protocol, upgrade, bytes })
     }
 
     /// Delivers the request to `port` of the pod that it has entered.
@@ -88,7 +90,7 @@ fn head_bytes(parts: &http::request::Parts) -> u32 {
 }
 
 async fn deliver(
-    mut request: Request<RequestBody>,
+    mut request: Box<Request<RequestBody>>,
     protocol: Protocol,
     bytes: u32,
     entry: &mut Entry,
@@ -105,7 +107,7 @@ async fn deliver(
         match endpoint.send(request, protocol).await {
             Ok(answered) => return Ok(answered),
             Err(SendError::Unsent(unsent)) => {
-                request = *unsent;
+                request = unsent;
                 entry.refused(port);
             }
             Err(SendError::Sent(error)) => return Err(refusal(&error)),

@@ -39,13 +39,13 @@ pub(crate) struct Client {
 ///
 /// # Errors
 /// [`Refusal::BadHost`] for none and for several that differ.
-pub(crate) fn authority(parts: &Parts) -> Result<HeaderValue, Refusal> {
-    let mut hosts = parts.headers.get_all(header::HOST).iter();
+pub(crate) fn authority(uri: &Uri, headers: &HeaderMap) -> Result<HeaderValue, Refusal> {
+    let mut hosts = headers.get_all(header::HOST).iter();
     let (host, another) = (hosts.next(), hosts.next());
     if another.is_some() {
         return Err(Refusal::BadHost);
     }
-    match (parts.uri.authority(), host) {
+    match (uri.authority(), host) {
         (Some(authority), Some(host))
             if !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
         {
@@ -183,13 +183,17 @@ mod tests {
         request.body(()).unwrap().into_parts().0
     }
 
+    fn named(parts: &Parts) -> Result<HeaderValue, Refusal> {
+        authority(&parts.uri, &parts.headers)
+    }
+
     fn client() -> Client {
         Client { address: HeaderValue::from_static("192.0.2.7"), https: true, window: 0 }
     }
 
     fn prepared(request: http::request::Builder) -> Parts {
         let mut parts = parts(request.header("host", "a.example"));
-        let host = authority(&parts).unwrap();
+        let host = named(&parts).unwrap();
         prepare_request(&mut parts, host, &client(), Protocol::Http1).unwrap();
         parts
     }
@@ -233,12 +237,12 @@ mod tests {
     #[test]
     fn a_request_names_one_host() {
         let two = Request::get("/").header("host", "a.example").header("host", "a.example");
-        assert!(matches!(authority(&parts(two)), Err(Refusal::BadHost)));
+        assert!(matches!(named(&parts(two)), Err(Refusal::BadHost)));
         let differ = Request::get("http://a.example/").header("host", "b.example");
-        assert!(matches!(authority(&parts(differ)), Err(Refusal::BadHost)));
-        assert!(matches!(authority(&parts(Request::get("/"))), Err(Refusal::BadHost)));
+        assert!(matches!(named(&parts(differ)), Err(Refusal::BadHost)));
+        assert!(matches!(named(&parts(Request::get("/"))), Err(Refusal::BadHost)));
         let same = Request::get("http://a.example/").header("host", "A.example");
-        assert_eq!(authority(&parts(same)).unwrap(), "a.example");
+        assert_eq!(named(&parts(same)).unwrap(), "a.example");
     }
 
     #[test]
@@ -276,7 +280,7 @@ mod tests {
         #[test]
         fn any_host_and_connection_header_is_handled(host in "[ -~]{0,40}", connection in "[ -~]{0,40}") {
             let parts = parts(Request::get("/").header("host", host).header("connection", connection));
-            if let Ok(host) = authority(&parts) {
+            if let Ok(host) = named(&parts) {
                 let _ = hostname(&host);
                 let mut parts = parts;
                 if prepare_request(&mut parts, host.clone(), &client(), Protocol::Http1).is_ok() {

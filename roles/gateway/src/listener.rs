@@ -8,7 +8,7 @@ use hyper_util::{
     server::conn::auto,
 };
 use socket2::{SockRef, TcpKeepalive};
-use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -90,18 +90,24 @@ impl Inner {
             self.environment.meters.refused_clients.increment(1);
             return;
         };
-        let limit = self.environment.config.clients.header_time;
         match tls {
-            None => {
-                if let Ok(Ok(http2)) = timeout(limit, starts_http2(&stream)).await {
-                    self.converse(stream, peer, false, http2).await;
-                }
-            }
-            Some(tls) => {
-                if let Ok(Ok((stream, http2))) = timeout(limit, tls.accept(stream)).await {
-                    self.converse(stream, peer, true, http2).await;
-                }
-            }
+            // Boxed, as it is larger than its alternative.
+            Some(tls) => Box::pin(self.serve_tls(stream, peer, tls)).await,
+            None => self.serve_plain(stream, peer).await,
+        }
+    }
+
+    async fn serve_plain(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let limit = self.environment.config.clients.header_time;
+        if let Ok(Ok(http2)) = timeout(limit, starts_http2(&stream)).await {
+            self.converse(stream, peer, false, http2).await;
+        }
+    }
+
+    async fn serve_tls(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, tls: Tls) {
+        let limit = self.environment.config.clients.header_time;
+        if let Ok(Ok((stream, http2))) = timeout(limit, tls.accept(stream)).await {
+            self.converse(stream, peer, true, http2).await;
         }
     }
 
@@ -117,7 +123,8 @@ impl Inner {
             async move { Ok::<_, Infallible>(inner.serve(&client, request).await) }
         });
         let builder = if http2 { &self.http.http2 } else { &self.http.http1 };
-        let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+        // Boxed, as there are many: the task would reserve room for both kinds of stream.
+        let mut connection = Box::pin(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             () = self.environment.stopping.cancelled() => {

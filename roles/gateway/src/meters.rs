@@ -3,7 +3,10 @@
 
 use crate::Refusal;
 use http::StatusCode;
-use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use metrics::{
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
+};
 use std::time::Duration;
 
 #[derive(Clone)]
@@ -20,6 +23,7 @@ pub(crate) struct Meters {
 
 impl Meters {
     pub(crate) fn new() -> Self {
+        describe();
         let answers = ["1xx", "2xx", "3xx", "4xx", "5xx"]
             .map(|class| counter!("apocryph_gateway_requests_total", "status" => class));
         Self {
@@ -62,4 +66,21 @@ impl Meters {
     pub(crate) fn stopped(&self) {
         self.stops.increment(1);
     }
+}
+
+fn describe() {
+    describe_counter!("apocryph_gateway_requests_total", "HTTP requests answered, by class of status");
+    describe_counter!("apocryph_gateway_errors_total", "Requests and connections refused, by cause");
+    describe_counter!("apocryph_gateway_starts_total", "Starts of pods");
+    describe_counter!("apocryph_gateway_start_failures_total", "Starts that failed and replicas that died");
+    describe_counter!("apocryph_gateway_stops_total", "Pods that went to zero");
+    describe_counter!("apocryph_gateway_tcp_connections_total", "Connections to published TCP ports");
+    describe_counter!("apocryph_gateway_refused_clients_total", "Connections above a client's limit");
+    describe_gauge!("apocryph_gateway_held_requests", "Requests that wait for a pod");
+    describe_histogram!(
+        "apocryph_gateway_request_seconds",
+        Unit::Seconds,
+        "From a request's head to its answer's head, time held included"
+    );
+    describe_histogram!("apocryph_gateway_start_seconds", Unit::Seconds, "What the engine takes to start");
 }

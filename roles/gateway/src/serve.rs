@@ -33,11 +33,10 @@ impl Inner {
         if request.method() == Method::CONNECT {
             return Err(Refusal::Connect);
         }
-        let (parts, body) = request.into_parts();
-        let host = headers::authority(&parts)?;
+        let host = headers::authority(request.uri(), request.headers())?;
         let target = self.routes.find(&headers::hostname(&host)?).ok_or(Refusal::UnknownHost)?;
         let entry = target.pod.enter()?;
-        let outbound = Outbound::new(Request::from_parts(parts, body), host, client)?;
+        let outbound = Outbound::new(request, host, client)?;
         let span = debug_span!("serve", pod = %target.pod.id().short());
         outbound.forward(entry, target.container_port).instrument(span).await
     }

@@ -166,7 +166,8 @@ impl Entry {
     pub(crate) async fn endpoint(&mut self, port: u16, bytes: u32) -> Result<Arc<Endpoint>, Refusal> {
         match self.admit(port, &mut None)? {
             Some(endpoint) => Ok(endpoint),
-            None => self.hold(port, bytes).await,
+            // Boxed, as it is large and seldom.
+            None => Box::pin(self.hold(port, bytes)).await,
         }
     }
 
