@@ -1,0 +1,53 @@
+//! Files that are served from where they lie.
+
+use super::{
+    BlobInfo, BlobStore, Reader, StoreError,
+    index::{Addition, BlobRow, Leaf},
+};
+use crate::unixfs::{Dag, DagBuilder, Layout};
+use apocryph_model::Digest;
+use std::{fs::File, io::Read as _, path::Path};
+
+const READ: usize = 256 << 10;
+
+impl BlobStore {
+    /// Serves the file at `path`, whose SHA-256 is `digest`, to `reader`. It must stay as it is:
+    /// blocks that changed are refused by whoever receives them. A file that is published
+    /// already gains a reader.
+    pub fn publish(&self, path: &Path, digest: &Digest, reader: Reader) -> Result<BlobInfo, StoreError> {
+        if let Some(present) = self.by_digest(digest)? {
+            self.allow(&present.root, reader)?;
+            return Ok(present);
+        }
+        let dag = hash_file(path)?;
+        let path = Some(std::path::absolute(path)?);
+        let Dag { root, size, .. } = dag;
+        let blob = BlobRow { id: 0, root, size, digest: *digest, complete: true, path };
+        let blob = self.inner.index.insert(blob, &content(&dag))?;
+        self.inner.index.allow(blob.id, reader)?;
+        Ok(BlobInfo { root, digest: *digest, size })
+    }
+}
+
+fn hash_file(path: &Path) -> Result<Dag, StoreError> {
+    let mut file = File::open(path)?;
+    let mut dag = DagBuilder::new(Layout::STANDARD);
+    let mut buffer = vec![0; READ];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(dag.finish()),
+            n => dag.update(&buffer[..n]),
+        }
+    }
+}
+
+fn content(dag: &Dag) -> Addition {
+    let leaf = |(index, hash): (usize, &[u8; 32])| {
+        let offset = index as u64 * dag.chunk;
+        Leaf { offset, length: dag.chunk.min(dag.size - offset), hash: Some(*hash) }
+    };
+    Addition {
+        leaves: dag.leaves.iter().enumerate().map(leaf).collect(),
+        nodes: dag.nodes.iter().map(|(id, bytes)| (*id.hash(), bytes.clone())).collect(),
+    }
+}
