@@ -53,8 +53,11 @@ struct Account {
 
 impl Provider {
     /// Claims from every channel where it is time.
+    ///
+    /// # Errors
+    /// The chain did not answer or refused; what is due stays due.
     #[instrument(skip_all)]
-    pub(crate) async fn claim(&self) -> Result<(), Fault> {
+    pub async fn claim(&self) -> Result<(), Fault> {
         let _alone = self.claiming.lock().await;
         if self.now_ms() < self.memory().claim_not_before {
             return Ok(());

@@ -14,8 +14,11 @@ type Ended = (ChannelId, String);
 
 impl Provider {
     /// Reads everything and writes it down; then lets go of what has ended.
+    ///
+    /// # Errors
+    /// Nothing was written; the next reading makes up for it.
     #[instrument(skip_all)]
-    pub(crate) async fn meter(&self) -> Result<(), Fault> {
+    pub async fn meter(&self) -> Result<(), Fault> {
         let _alone = self.metering.lock().await;
         let begun = std::time::Instant::now();
         let readings = self.world.engine.sample().await.map_err(faults::of_engine)?;

@@ -1,0 +1,12 @@
+//! The use cases over doubles of the world: engine, chain, blobs, registry, routes and clock. The
+//! ledger is a real one.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up must fail")]
+
+mod authorisation;
+mod claiming;
+mod metering;
+mod provisioning;
+mod publisher;
+mod reconciling;
+mod world;
