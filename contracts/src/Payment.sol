@@ -69,10 +69,10 @@ contract Payment is IPayment, EIP712, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IPayment
-    function openWithPermit(Opening calldata opening, Permit calldata p) external nonReentrant returns (bytes32) {
+    function openWithPermit(Opening calldata opening, Permit calldata permit) external nonReentrant returns (bytes32) {
         // Someone may have submitted the permit already: what counts is the allowance.
         try IERC20Permit(address(opening.terms.token))
-            .permit(msg.sender, address(this), opening.amount, p.deadline, p.v, p.r, p.s) {}
+            .permit(msg.sender, address(this), opening.amount, permit.deadline, permit.v, permit.r, permit.s) {}
             catch {}
         return _open(opening);
     }

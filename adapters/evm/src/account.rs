@@ -1,0 +1,310 @@
+//! An account on one chain: its calls, and its transactions until they are mined.
+//!
+//! ```text
+//!   estimate -> submit -> wait --mined, confirmed--> receipt
+//!                 ^        | |
+//!                 |        | '--not mined for a while--> bump the fee, submit again, same nonce
+//!                 '--------'--another transaction took the nonce--> a new nonce
+//! ```
+
+use crate::endpoints::Endpoints;
+use crate::failure::{chain_error, refused};
+use crate::key::Key;
+use crate::transaction::{Fees, Order, Sent};
+use alloy::eips::BlockId;
+use alloy::primitives::{Address, B256, Bytes, TxKind};
+use alloy::providers::{Provider, RootProvider};
+use alloy::rpc::client::RpcClient;
+use alloy::rpc::types::{TransactionReceipt, TransactionRequest};
+use alloy::sol_types::SolCall;
+use alloy::transports::TransportError;
+use apocryph_model::{ChainError, Hash32};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep};
+use url::Url;
+
+/// How often a nonce is chosen anew before giving up.
+const NONCE_TRIES: usize = 8;
+/// How often the account's nonce has to be seen past a transaction's, without a receipt of it,
+/// before the transaction counts as displaced.
+const DISPLACED_LOOKS: usize = 5;
+/// How long to wait between two looks: at first, and at most.
+const LOOK_AFTER: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// How long a transaction is waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// After this time without being mined its fee is raised.
+    pub bump_after: Duration,
+    /// After this time it is given up as [`ChainError::Pending`].
+    pub give_up_after: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { bump_after: Duration::from_secs(30), give_up_after: Duration::from_secs(300) }
+    }
+}
+
+/// A key's account on one chain.
+#[derive(Debug)]
+pub struct Account {
+    rpc: RootProvider,
+    chain: u64,
+    key: Key,
+    confirmations: u64,
+    patience: Patience,
+    /// The nonce after the last one that was used here. Held while one is chosen.
+    next_nonce: Mutex<u64>,
+    /// Transactions that are waited for.
+    waiting: AtomicUsize,
+}
+
+/// What an endpoint said to a transaction.
+enum Submitted {
+    /// It is in the pool, or may be: no endpoint answered.
+    Perhaps,
+    /// The nonce is another transaction's.
+    NonceTaken,
+}
+
+/// What became of a transaction.
+enum Fate {
+    Waiting,
+    Mined(Box<TransactionReceipt>),
+    NonceTaken,
+}
+
+impl Account {
+    /// The account of `key` on the chain with the id `chain`, reached over any of the endpoints.
+    /// A transaction counts once its block and `confirmations - 1` after it are there. Nothing is
+    /// sent yet.
+    pub fn new(endpoints: &[Url], chain: u64, confirmations: u64, key: Key) -> Self {
+        Self {
+            rpc: RootProvider::new(RpcClient::new(Endpoints::new(endpoints, chain), false)),
+            chain,
+            key,
+            confirmations: confirmations.max(1),
+            patience: Patience::default(),
+            next_nonce: Mutex::new(0),
+            waiting: AtomicUsize::new(0),
+        }
+    }
+
+    /// With another patience than the default.
+    #[must_use]
+    pub fn with_patience(self, patience: Patience) -> Self {
+        Self { patience, ..self }
+    }
+
+    pub(crate) fn address(&self) -> Address {
+        self.key.signer().address()
+    }
+
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
+    }
+
+    pub(crate) fn chain(&self) -> u64 {
+        self.chain
+    }
+
+    pub(crate) fn rpc(&self) -> &RootProvider {
+        &self.rpc
+    }
+
+    pub(crate) fn error(&self, error: &TransportError) -> ChainError {
+        chain_error(error, self.chain)
+    }
+
+    /// The newest block that has the configured confirmations.
+    pub(crate) async fn confirmed_block(&self) -> Result<u64, ChainError> {
+        let newest = self.rpc.get_block_number().await.map_err(|e| self.error(&e))?;
+        Ok(newest.saturating_sub(self.confirmations - 1))
+    }
+
+    /// The answer of a contract; `None` where what stands at the address does not answer so.
+    pub(crate) async fn view<C: SolCall>(
+        &self,
+        contract: Address,
+        call: &C,
+        block: BlockId,
+    ) -> Result<Option<C::Return>, ChainError> {
+        let request = TransactionRequest::default().to(contract).input(Bytes::from(call.abi_encode()).into());
+        let answer = self.rpc.call(request).block(block).await.map_err(|e| self.error(&e))?;
+        Ok(C::abi_decode_returns(&answer).ok())
+    }
+
+    /// Calls a contract by a transaction and waits until that is confirmed.
+    pub(crate) async fn execute<C: SolCall>(
+        &self,
+        contract: Address,
+        call: &C,
+    ) -> Result<TransactionReceipt, ChainError> {
+        self.transact(TxKind::Call(contract), call.abi_encode().into()).await
+    }
+
+    /// Sends a transaction and waits until it is confirmed.
+    pub(crate) async fn transact(&self, to: TxKind, input: Bytes) -> Result<TransactionReceipt, ChainError> {
+        let give_up = Instant::now() + self.patience.give_up_after;
+        loop {
+            let gas = self.estimate(to, &input).await?;
+            let order = Order { chain: self.chain, to, input: input.clone(), gas };
+            let sent = self.submit_first(&order).await?;
+            let _waiting = Waiting::of(&self.waiting);
+            if let Some(receipt) = self.wait(&order, sent, give_up).await? {
+                return self.judge(&order, receipt).await;
+            }
+        }
+    }
+
+    /// What the transaction needs, and a quarter more: the state may change before it is mined.
+    async fn estimate(&self, to: TxKind, input: &Bytes) -> Result<u64, ChainError> {
+        let gas = self.rpc.estimate_gas(self.request(to, input)).await.map_err(|e| self.error(&e))?;
+        Ok(gas.saturating_add(gas / 4))
+    }
+
+    fn request(&self, to: TxKind, input: &Bytes) -> TransactionRequest {
+        let request = TransactionRequest::default().from(self.address()).input(input.clone().into());
+        TransactionRequest { to: Some(to), ..request }
+    }
+
+    pub(crate) async fn fees(&self) -> Result<Fees, ChainError> {
+        let now = self.rpc.estimate_eip1559_fees().await.map_err(|e| self.error(&e))?;
+        Ok(Fees { most: now.max_fee_per_gas, tip: now.max_priority_fee_per_gas })
+    }
+
+    /// Chooses a nonce and submits. Others may send from this account at the same time.
+    async fn submit_first(&self, order: &Order) -> Result<Sent, ChainError> {
+        let fees = self.fees().await?;
+        let mut next = self.next_nonce.lock().await;
+        let mut least = if self.waiting.load(Ordering::Relaxed) > 0 { *next } else { 0 };
+        for _ in 0..NONCE_TRIES {
+            let count = self.rpc.get_transaction_count(self.address()).pending().await;
+            let nonce = count.map_err(|e| self.error(&e))?.max(least);
+            let sent = order.sign(&self.key, nonce, fees)?;
+            match self.submit(&sent).await? {
+                Submitted::Perhaps => {
+                    *next = nonce + 1;
+                    return Ok(sent);
+                }
+                Submitted::NonceTaken => least = nonce + 1,
+            }
+        }
+        Err(ChainError::Unavailable("the account's nonces are all taken by other transactions".into()))
+    }
+
+    async fn submit(&self, sent: &Sent) -> Result<Submitted, ChainError> {
+        let Err(error) = self.rpc.send_raw_transaction(&sent.raw).await else {
+            return Ok(Submitted::Perhaps);
+        };
+        let said = error.as_error_resp().map(|e| e.message.to_ascii_lowercase()).unwrap_or_default();
+        let says = |texts: &[&str]| texts.iter().any(|text| said.contains(text));
+        if says(&["already known", "already imported", "known transaction"]) {
+            return Ok(Submitted::Perhaps);
+        }
+        if says(&["nonce too low", "underpriced", "nonce is too low"]) {
+            return Ok(Submitted::NonceTaken);
+        }
+        match self.error(&error) {
+            ChainError::Unavailable(_) => Ok(Submitted::Perhaps),
+            refused => Err(refused),
+        }
+    }
+
+    /// Waits for the receipt; `None` where another transaction took the nonce.
+    async fn wait(
+        &self,
+        order: &Order,
+        first: Sent,
+        give_up: Instant,
+    ) -> Result<Option<TransactionReceipt>, ChainError> {
+        let mut attempts = vec![first];
+        let mut bump = Instant::now() + self.patience.bump_after;
+        let mut pause = LOOK_AFTER.0;
+        let mut taken = 0;
+        loop {
+            match self.look(&attempts).await {
+                Ok(Fate::Mined(receipt)) => return Ok(Some(*receipt)),
+                Ok(Fate::NonceTaken) => taken += 1,
+                Ok(Fate::Waiting) => taken = 0,
+                Err(error) => tracing::debug!(%error, "cannot look for the transaction"),
+            }
+            if taken == DISPLACED_LOOKS {
+                return Ok(None);
+            }
+            if Instant::now() >= give_up {
+                return Err(pending(&attempts));
+            }
+            if Instant::now() >= bump {
+                self.bump(order, &mut attempts).await?;
+                bump = Instant::now() + self.patience.bump_after;
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LOOK_AFTER.1);
+        }
+    }
+
+    async fn look(&self, attempts: &[Sent]) -> Result<Fate, ChainError> {
+        for sent in attempts.iter().rev() {
+            let receipt = self.rpc.get_transaction_receipt(sent.hash).await.map_err(|e| self.error(&e))?;
+            let Some(receipt) = receipt else { continue };
+            let mined = receipt.block_number.unwrap_or(u64::MAX);
+            let confirmed = mined <= self.confirmed_block().await?;
+            return Ok(if confirmed { Fate::Mined(Box::new(receipt)) } else { Fate::Waiting });
+        }
+        let count =
+            self.rpc.get_transaction_count(self.address()).latest().await.map_err(|e| self.error(&e))?;
+        let ours = attempts.first().map(|sent| sent.nonce);
+        Ok(if ours.is_some_and(|nonce| count > nonce) { Fate::NonceTaken } else { Fate::Waiting })
+    }
+
+    /// Submits the transaction again with a higher fee, in place of the last attempt.
+    async fn bump(&self, order: &Order, attempts: &mut Vec<Sent>) -> Result<(), ChainError> {
+        let (Some(last), Ok(now)) = (attempts.last(), self.fees().await) else { return Ok(()) };
+        let again = order.sign(&self.key, last.nonce, last.fees.raised(now))?;
+        tracing::info!(transaction = %again.hash, replaces = %last.hash, "raised the fee of a stuck transaction");
+        if let Ok(Submitted::Perhaps) = self.submit(&again).await {
+            attempts.push(again);
+        }
+        Ok(())
+    }
+
+    /// The receipt, or why a mined transaction did nothing.
+    async fn judge(
+        &self,
+        order: &Order,
+        receipt: TransactionReceipt,
+    ) -> Result<TransactionReceipt, ChainError> {
+        if receipt.status() {
+            return Ok(receipt);
+        }
+        let block = receipt.block_number.unwrap_or_default();
+        let again = self.rpc.call(self.request(order.to, &order.input)).block(block.into()).await;
+        let data = again.err().and_then(|e| e.as_error_resp().and_then(|e| e.as_revert_data()));
+        Err(refused(&data.unwrap_or_default()))
+    }
+}
+
+/// Counts a transaction as waited for while it lives.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn of(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn pending(attempts: &[Sent]) -> ChainError {
+    let hash = attempts.last().map_or(B256::ZERO, |sent| sent.hash);
+    ChainError::Pending(Hash32(hash.0))
+}

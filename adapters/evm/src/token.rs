@@ -1,0 +1,104 @@
+//! ERC-20 tokens: what they are called, who holds how much, and who may take it.
+
+use crate::abi::{IPayment, TestToken};
+use crate::evm::{Evm, no_contract};
+use crate::failure::amount;
+use alloy::eips::BlockId;
+use alloy::primitives::{Address, B256, U256, keccak256};
+use alloy::sol_types::{SolCall, SolValue};
+use apocryph_model::{Amount, ChainError};
+use apocryph_publisher::Token;
+
+/// The longest symbol that is shown.
+const MAX_SYMBOL: usize = 16;
+/// More decimals than any token has that people write amounts of.
+const MAX_DECIMALS: u8 = 36;
+/// How long a permit is good for, in seconds: as long as a transaction may take.
+const PERMIT_LASTS: u64 = 3600;
+
+impl Evm {
+    async fn ask_token<C: SolCall>(&self, token: Address, call: &C) -> Result<C::Return, ChainError> {
+        let answer = self.account.view(token, call, BlockId::latest()).await?;
+        answer.ok_or_else(|| no_contract("token", token))
+    }
+
+    pub(crate) async fn describe_token(&self, token: Address) -> Result<Token, ChainError> {
+        let symbol = self.ask_token(token, &TestToken::symbolCall {}).await?;
+        let decimals = self.ask_token(token, &TestToken::decimalsCall {}).await?;
+        let legible = !symbol.is_empty() && symbol.chars().all(|c| c.is_ascii_graphic());
+        if !legible || symbol.len() > MAX_SYMBOL || decimals > MAX_DECIMALS {
+            return Err(no_contract("token", token));
+        }
+        Ok(Token { address: apocryph_model::Address(token.into_array()), symbol, decimals })
+    }
+
+    pub(crate) async fn token_balance(&self, token: Address) -> Result<Amount, ChainError> {
+        let call = TestToken::balanceOfCall { account: self.account.address() };
+        self.ask_token(token, &call).await.map(amount)
+    }
+
+    /// Refuses a payment that the account cannot make.
+    pub(crate) async fn expect_balance(&self, token: Address, needed: Amount) -> Result<(), ChainError> {
+        let held = self.token_balance(token).await?;
+        if held < needed { Err(ChainError::NoBalance { held, needed }) } else { Ok(()) }
+    }
+
+    /// Whether the Payment contract may take `needed` already.
+    pub(crate) async fn is_allowed(&self, token: Address, needed: Amount) -> Result<bool, ChainError> {
+        let call = TestToken::allowanceCall { owner: self.account.address(), spender: self.payment };
+        Ok(amount(self.ask_token(token, &call).await?) >= needed)
+    }
+
+    /// Lets the Payment contract take `needed`, by a transaction of its own where it may not yet.
+    pub(crate) async fn allow(&self, token: Address, needed: Amount) -> Result<(), ChainError> {
+        if self.is_allowed(token, needed).await? {
+            return Ok(());
+        }
+        let call = TestToken::approveCall { spender: self.payment, value: U256::from(needed.0) };
+        self.account.execute(token, &call).await.map(drop)
+    }
+
+    /// A permit for the Payment contract to take `value` (EIP-2612); `None` where the token knows
+    /// none.
+    pub(crate) async fn permit(
+        &self,
+        token: Address,
+        value: Amount,
+    ) -> Result<Option<IPayment::Permit>, ChainError> {
+        let owner = self.account.address();
+        let Some(nonce) = known(self.ask_token(token, &TestToken::noncesCall { owner }).await)? else {
+            return Ok(None);
+        };
+        let Some(domain) = known(self.ask_token(token, &TestToken::DOMAIN_SEPARATORCall {}).await)? else {
+            return Ok(None);
+        };
+        let deadline = U256::from(self.newest_time().await?.saturating_add(PERMIT_LASTS));
+        let kind =
+            keccak256("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)");
+        let content = (kind, owner, self.payment, U256::from(value.0), nonce, deadline).abi_encode();
+        let signature = self
+            .account
+            .key()
+            .sign_digest(typed_data(domain, keccak256(content)))
+            .map_err(|error| ChainError::Unavailable(error.to_string()))?;
+        Ok(Some(IPayment::Permit {
+            deadline,
+            v: 27 + u8::from(signature.v()),
+            r: signature.r().into(),
+            s: signature.s().into(),
+        }))
+    }
+}
+
+/// What a function answered that not every token has.
+fn known<T>(answer: Result<T, ChainError>) -> Result<Option<T>, ChainError> {
+    match answer {
+        Err(ChainError::NoContract { .. } | ChainError::Reverted(_)) => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// The digest that is signed for typed data (EIP-712).
+fn typed_data(domain: B256, content: B256) -> B256 {
+    keccak256([&[0x19, 0x01], domain.as_slice(), content.as_slice()].concat())
+}

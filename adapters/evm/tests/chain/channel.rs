@@ -1,0 +1,146 @@
+//! A channel's life on a real chain, through both sides' traits.
+
+use crate::world::{self, core_seconds};
+use apocryph_model::{Amount, ChainError};
+use apocryph_provider::Chain as _;
+use apocryph_publisher::Chain as _;
+use apocryph_testbed::audit;
+
+#[tokio::test]
+async fn a_channel_is_opened_claimed_from_and_withdrawn_from() {
+    let Some(world) = world::start().await else { return };
+    let (publisher, provider, chain) = (&world.publisher, &world.provider, &world.chain);
+    assert_eq!(publisher.channel(world.id("web")).await.unwrap(), None);
+
+    let channel = world.open("web", 50_000).await;
+    assert_eq!((channel.deposited, channel.claimed, channel.epoch), (Amount(50_000), Amount(0), 1));
+    assert_eq!(
+        (channel.publisher, channel.provider, channel.pod),
+        (world.account(), world.seller(), world.pod("web"))
+    );
+    assert_eq!(channel.terms, world.terms().hash(world.seller(), chain.token()));
+    assert_eq!(channel.unlock_at, None);
+
+    publisher.fund(&channel, Amount(10_000)).await.unwrap();
+    chain.advance(100).await.unwrap();
+    let seen = provider.channels(&[world.id("none"), world.id("web")]).await.unwrap();
+    assert_eq!(seen[0], None);
+    assert_eq!(seen[1].unwrap().deposited, Amount(60_000));
+
+    let receipt = provider.claim(&[world.claim("web", 1, 7)]).await.unwrap();
+    assert_eq!(receipt.paid, [Amount(7_000)]);
+    let payout = world.terms().payout;
+    assert_eq!(audit::balance(chain.rpc(), chain.token(), payout).await.unwrap(), 7_000);
+
+    let refused = publisher.withdraw(&channel).await.unwrap_err();
+    assert!(refused.to_string().contains("not unlocking"), "{refused}");
+    publisher.unlock(&channel).await.unwrap();
+    let channel = publisher.channel(channel.id()).await.unwrap().unwrap();
+    assert!(channel.unlock_at.is_some());
+    let refused = publisher.withdraw(&channel).await.unwrap_err();
+    assert!(refused.to_string().contains("is locked until") && !refused.retry(), "{refused}");
+
+    provider.claim(&[world.claim("web", 1, 20)]).await.unwrap();
+    chain.advance(60).await.unwrap();
+    let (_, back) = publisher.withdraw(&channel).await.unwrap();
+    assert_eq!(back, Amount(40_000));
+    assert_eq!(publisher.channel(channel.id()).await.unwrap(), None);
+
+    world.open("web", 50_000).await;
+    chain.advance(100).await.unwrap();
+    let refused = provider.claim(&[world.claim("web", 1, 30)]).await.unwrap_err();
+    assert!(matches!(refused, ChainError::Reverted(_)), "{refused}");
+    provider.claim(&[world.claim("web", 2, 3)]).await.unwrap();
+
+    let claims = publisher.claims(world.id("web")).await.unwrap();
+    let told: Vec<_> = claims.iter().map(|c| (c.epoch, c.usage, c.total, c.paid)).collect();
+    let expected = [
+        (1, core_seconds(7), Amount(7_000), Amount(7_000)),
+        (1, core_seconds(20), Amount(20_000), Amount(13_000)),
+        (2, core_seconds(3), Amount(3_000), Amount(3_000)),
+    ];
+    assert_eq!(told, expected);
+    assert!(claims.is_sorted_by_key(|c| c.time) && claims[0].time > 0);
+}
+
+#[tokio::test]
+async fn many_channels_are_claimed_from_at_once() {
+    let Some(world) = world::start().await else { return };
+    for name in ["a", "b", "c"] {
+        world.open(name, 50_000).await;
+    }
+    world.chain.advance(100).await.unwrap();
+    let claims = [
+        world.claim("c", 1, 3),
+        world.claim("gone", 1, 9),
+        world.claim("a", 2, 9),
+        world.claim("a", 1, 1),
+        world.claim("b", 1, 0),
+    ];
+    let receipt = world.provider.claim(&claims[..2]).await.unwrap();
+    assert_eq!(receipt.paid, [Amount(3_000), Amount(0)]);
+    let receipt = world.provider.claim(&claims[3..]).await.unwrap();
+    assert_eq!(receipt.paid, [Amount(1_000), Amount(0)]);
+    let refused = world.provider.claim(&claims[1..3]).await.unwrap_err();
+    assert!(matches!(refused, ChainError::Reverted(_)), "{refused}");
+    assert!(world.provider.claim_fee().await.unwrap() > Amount(0));
+}
+
+#[tokio::test]
+async fn what_the_contract_refuses_is_told_in_words() {
+    let Some(world) = world::start().await else { return };
+    let channel = world.open("web", 50_000).await;
+    let open = async |opening| world.publisher.open_channel(&opening).await;
+
+    let again = open(world.opening("web", 1)).await.unwrap_err().to_string();
+    assert!(again.contains("is open already: fund it instead"), "{again}");
+
+    let mut impatient = world.opening("other", 1);
+    impatient.unlock_delay = 0;
+    let told = open(impatient).await.unwrap_err().to_string();
+    assert_eq!(told, "the contract refused: the unlock delay is 0 s, and must be 1 to 7776000 s");
+
+    let held = Amount(1_000_000_000 - 50_000);
+    let poor = open(world.opening("other", 2_000_000_000)).await.unwrap_err();
+    assert_eq!(poor, ChainError::NoBalance { held, needed: Amount(2_000_000_000) });
+    let poor = world.publisher.fund(&channel, Amount(2_000_000_000)).await.unwrap_err();
+    assert_eq!(poor, ChainError::NoBalance { held, needed: Amount(2_000_000_000) });
+
+    let mut unknown = world.opening("other", 1);
+    unknown.token = world.account();
+    let told = open(unknown).await.unwrap_err();
+    assert_eq!(told, ChainError::NoContract { contract: "token", address: world.account() });
+}
+
+#[tokio::test]
+async fn a_token_describes_itself() {
+    let Some(world) = world::start().await else { return };
+    let token = world.publisher.token(world.chain.token()).await.unwrap();
+    assert_eq!((token.symbol.as_str(), token.decimals), ("TEST", 18));
+    assert_eq!(world.publisher.balance(world.chain.token()).await.unwrap(), Amount(1_000_000_000));
+    let none = world.publisher.token(world.account()).await.unwrap_err();
+    assert_eq!(none, ChainError::NoContract { contract: "token", address: world.account() });
+    let other = world.publisher.token(world.chain.contracts().payment).await.unwrap_err();
+    assert!(!other.retry(), "{other}");
+}
+
+#[tokio::test]
+async fn a_killed_chain_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = apocryph_testbed::chain::DevChain::start;
+    let mut chain = match start(folder.path()).await {
+        Err(error @ apocryph_testbed::chain::StartError::NoAnvil) => return eprintln!("skipped: {error}"),
+        started => started.unwrap(),
+    };
+    let state = folder.path().join("state.json");
+    let saved = async || {
+        Ok(std::fs::read_to_string(&state)?.contains(&chain.token().to_string()[2..].to_lowercase()))
+    };
+    apocryph_testbed::until::until("the state is saved", std::time::Duration::from_secs(30), saved)
+        .await
+        .unwrap();
+    let before = chain.contracts();
+    chain.service().kill().await.unwrap();
+    let again = start(folder.path()).await.unwrap();
+    assert_eq!(again.contracts(), before);
+}
