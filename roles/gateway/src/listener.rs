@@ -98,17 +98,21 @@ impl Inner {
     }
 
     async fn serve_plain(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
-        let limit = self.environment.config.clients.header_time;
-        if let Ok(Ok(http2)) = timeout(limit, starts_http2(&stream)).await {
+        if let Some(http2) = self.in_time(starts_http2(&stream)).await {
             self.converse(stream, peer, false, http2).await;
         }
     }
 
     async fn serve_tls(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, tls: Tls) {
-        let limit = self.environment.config.clients.header_time;
-        if let Ok(Ok((stream, http2))) = timeout(limit, tls.accept(stream)).await {
+        if let Some((stream, http2)) = self.in_time(tls.accept(stream)).await {
             self.converse(stream, peer, true, http2).await;
         }
+    }
+
+    /// What a client begins with, unless it takes too long or the gateway drains meanwhile.
+    async fn in_time<T>(&self, beginning: impl Future<Output = io::Result<T>>) -> Option<T> {
+        let beginning = timeout(self.environment.config.clients.header_time, beginning);
+        self.environment.stopping.run_until_cancelled(beginning).await?.ok()?.ok()
     }
 
     async fn converse<S>(self: Arc<Self>, stream: S, peer: SocketAddr, https: bool, http2: bool)

@@ -21,7 +21,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
 };
 
 pub(crate) type Body = BoxBody<Bytes, hyper::Error>;
@@ -42,6 +42,13 @@ impl App {
         Self { address, requests, task }
     }
 
+    /// Stops listening, and cuts every connection.
+    pub(crate) async fn stop(mut self) {
+        self.task.abort();
+        // An aborted task ends as cancelled.
+        let _ = (&mut self.task).await;
+    }
+
     pub(crate) fn requests(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
     }
@@ -55,10 +62,11 @@ impl Drop for App {
 
 async fn serve(listener: TcpListener, requests: Arc<AtomicUsize>) {
     let name = listener.local_addr().unwrap().to_string();
+    let mut connections = JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         let (requests, name) = (requests.clone(), name.clone());
-        tokio::spawn(async move {
+        connections.spawn(async move {
             let service = service_fn(move |request| {
                 requests.fetch_add(1, Ordering::SeqCst);
                 let name = name.clone();

@@ -5,6 +5,7 @@
 
 mod app;
 mod client;
+mod cycles;
 mod delivery;
 mod engine;
 mod faults;

@@ -211,6 +211,7 @@ async fn draining_finishes_what_is_under_way_and_refuses_the_rest() {
     world.engine.let_wakes(false);
     let held = tokio::spawn(ask(world.http, get(HOST, "/")));
     eventually("the start", async || world.engine.wakes() == 1).await;
+    let _silent = tokio::net::TcpStream::connect(world.http).await.unwrap();
     assert_eq!(world.gateway.drain(Duration::from_secs(60)).await, Drained { cut: 0 });
     let answer: Answer = held.await.unwrap();
     assert_eq!((answer.status.as_u16(), answer.error()), (503, Some("shutting_down")));
