@@ -178,7 +178,7 @@ impl Account {
 
     /// Chooses a nonce and submits. Others may send from this account at the same time.
     async fn submit_first(&self, order: &Order) -> Result<Sent, ChainError> {
-        let fees = self.fees().await?;
+        let fees = self.fees().await?.told_apart();
         let mut next = self.next_nonce.lock().await;
         let mut least = if self.waiting.load(Ordering::Relaxed) > 0 { *next } else { 0 };
         for _ in 0..NONCE_TRIES {

@@ -3,7 +3,7 @@
 use crate::abi::{Payment::PaymentErrors, Registry::RegistryErrors, TestToken::TestTokenErrors};
 use crate::endpoints::EndpointError;
 use alloy::primitives::{U256, hex};
-use alloy::sol_types::{SolInterface, decode_revert_reason};
+use alloy::sol_types::{Panic, Revert, SolError, SolInterface};
 use alloy::transports::TransportError;
 use apocryph_model::{Amount, ChainError};
 
@@ -53,10 +53,12 @@ fn explain(data: &[u8]) -> String {
         .map(|error| payment(&error))
         .or_else(|_| RegistryErrors::abi_decode(data).map(|error| registry(&error)))
         .or_else(|_| TestTokenErrors::abi_decode(data).map(|error| token(&error)));
-    known.unwrap_or_else(|_| match decode_revert_reason(data) {
-        Some(reason) => shortened(&reason),
-        None => shortened(&format!("for a reason unknown here, {}", hex::encode_prefixed(data))),
-    })
+    let said = || Revert::abi_decode(data).map(|revert| shortened(&revert.reason));
+    let panicked = || Panic::abi_decode(data).map(|panic| shortened(&panic.to_string()));
+    known
+        .or_else(|_| said())
+        .or_else(|_| panicked())
+        .unwrap_or_else(|_| shortened(&format!("for a reason unknown here, {}", hex::encode_prefixed(data))))
 }
 
 fn payment(error: &PaymentErrors) -> String {
@@ -134,7 +136,6 @@ mod tests {
     use super::*;
     use crate::abi::{Payment, Registry, TestToken};
     use alloy::primitives::{Address, B256};
-    use alloy::sol_types::{Revert, SolError};
     use proptest::prelude::*;
 
     #[test]
@@ -145,7 +146,8 @@ mod tests {
         assert!(explain(&claim.abi_encode()).ends_with("is not paid: nothing is due"));
         let missing = Registry::NotRegistered { provider: Address::ZERO };
         assert!(explain(&missing.abi_encode()).ends_with("is not registered"));
-        assert_eq!(explain(&Revert::from("no").abi_encode()), "revert: no");
+        assert_eq!(explain(&Revert::from("no").abi_encode()), "no");
+        assert!(explain(&Panic { code: U256::from(0x11) }.abi_encode()).contains("overflow"));
         assert_eq!(explain(&[]), "it gave no reason");
         assert_eq!(explain(&[1, 2, 3, 4]), "for a reason unknown here, 0x01020304");
     }

@@ -5,6 +5,7 @@ use alloy::consensus::{SignableTransaction, TxEip1559, TxEnvelope};
 use alloy::eips::eip2718::Encodable2718;
 use alloy::primitives::{B256, Bytes, TxKind};
 use apocryph_model::ChainError;
+use k256::elliptic_curve::rand_core::{OsRng, RngCore};
 
 /// What a transaction does, whatever its nonce and fee.
 #[derive(Debug, Clone)]
@@ -53,6 +54,13 @@ impl Order {
 }
 
 impl Fees {
+    /// A few wei more, at random: two programs that send the same with the same key must not send
+    /// the very same transaction, which would be mined once and count for both.
+    pub(crate) fn told_apart(self) -> Self {
+        let extra = u128::from(OsRng.next_u32());
+        Self { most: self.most.saturating_add(extra), tip: self.tip.saturating_add(extra) }
+    }
+
     /// What endpoints accept in place of a transaction with these fees (an eighth more is the
     /// usual bound), and no less than what is asked `now`.
     pub(crate) fn raised(self, now: Self) -> Self {
