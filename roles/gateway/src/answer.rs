@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn what_only_its_publisher_can_mend_is_not_retried() {
-        let cause = Arc::new(WakeError::Exited { container: "web".into(), code: 1 });
+        let cause = Arc::new(WakeError::Exited { reason: "container web exited with code 1".into() });
         let refusal = Refusal::StartFailed { cause, retry_after: Duration::from_secs(4) };
         assert_eq!((refusal.status().as_u16(), refusal.retry_after()), (502, None));
     }

@@ -47,25 +47,23 @@ pub trait Pods: Send + Sync + 'static {
 /// nothing of the pod's own output, which is its publisher's affair.
 #[derive(Debug, thiserror::Error)]
 pub enum WakeError {
-    /// The image cannot be used: the publisher's fault.
-    #[error("the pod's image cannot be used: {reason}")]
+    /// The pod cannot run as it is, by its image or command: the publisher's fault.
+    #[error("the pod cannot run as it is: {reason}")]
     Image {
         /// What is wrong with it.
         reason: String,
     },
     /// A container ended: the publisher's fault.
-    #[error("container {container} exited with code {code}; its publisher finds out more by `apocryph logs`")]
+    #[error("{reason}; its publisher finds out more by `apocryph logs`")]
     Exited {
-        /// The container's name.
-        container: String,
-        /// Its exit code; 128 and the signal's number for one that was killed.
-        code: i32,
+        /// Which one, and how.
+        reason: String,
     },
     /// A container needed more memory than it has: the publisher's fault.
-    #[error("container {container} ran out of memory; its publisher can raise resources.memory")]
+    #[error("{reason}; its publisher can raise resources.memory")]
     OutOfMemory {
-        /// The container's name.
-        container: String,
+        /// Which one, and how much it has.
+        reason: String,
     },
     /// The channel that pays for the pod has run out: the publisher's fault.
     #[error("the pod is out of funds; its publisher can add some by `apocryph fund`")]

@@ -54,6 +54,8 @@ pub(crate) fn of_route(cause: &RouteError) -> Fault {
     let code = match cause {
         RouteError::HostTaken(_) => "host-taken",
         RouteError::PortTaken(_) => "port-taken",
+        RouteError::PortNotOffered { .. } => "port-not-offered",
+        RouteError::NoDomain => "no-domain",
         RouteError::Listen(_) => {
             error!(%cause, "the gateway failed");
             let text = "the provider's gateway cannot listen on the port: try again, or another port";

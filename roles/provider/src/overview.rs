@@ -67,6 +67,16 @@ impl From<ClaimEntry> for LastClaim {
     }
 }
 
+impl Overview {
+    /// What the ledger alone knows, while no provider runs.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn of_ledger(ledger: &Ledger, provider: Address, token: Address) -> Result<Self, LedgerError> {
+        Ok(Self { provider, token, chain_answers: false, pods: read(ledger)? })
+    }
+}
+
 impl Provider {
     /// The provider and its pods at this moment.
     ///

@@ -13,6 +13,21 @@ pub enum RouteError {
     /// Another pod, or something else on the host, has the port.
     #[error("TCP port {0} is taken: leave `published` out to be given a free one")]
     PortTaken(u16),
+    /// The provider publishes other ports.
+    #[error(
+        "TCP port {port} is not offered here, {first} to {last} are: leave `published` out to be given one"
+    )]
+    PortNotOffered {
+        /// As asked for.
+        port: u16,
+        /// The lowest that is offered.
+        first: u16,
+        /// The highest that is offered.
+        last: u16,
+    },
+    /// The provider has no domain for pods that bring no host name.
+    #[error("this provider has no domain of its own: give the HTTP port a `host`")]
+    NoDomain,
     /// The gateway could not listen.
     #[error("the gateway cannot listen: {0}")]
     Listen(String),

@@ -27,7 +27,7 @@ fn backend(run: u64) -> Backend {
 }
 
 fn crash() -> WakeError {
-    WakeError::Exited { container: "web".into(), code: 1 }
+    WakeError::Exited { reason: "container web exited with code 1".into() }
 }
 
 /// Any endpoint: what the state machine does with it does not depend on which.

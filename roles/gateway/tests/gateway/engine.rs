@@ -158,6 +158,6 @@ impl Pods for Engine {
         if dead.wait_for(|dead| dead.contains(&backend.run)).await.is_err() {
             pending::<()>().await;
         }
-        WakeError::Exited { container: "web".into(), code: 3 }
+        WakeError::Exited { reason: "container web exited with code 3".into() }
     }
 }

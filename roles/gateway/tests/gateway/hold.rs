@@ -146,7 +146,9 @@ async fn is_full(world: &World) -> bool {
 #[tokio::test]
 async fn a_start_that_fails_is_answered_at_once_to_all() {
     let (world, app) = World::with_app(Config::default()).await;
-    world.engine.fail(POD, Some(|| WakeError::Exited { container: "web".into(), code: 127 }));
+    world
+        .engine
+        .fail(POD, Some(|| WakeError::Exited { reason: "container web exited with code 127".into() }));
     world.engine.let_wakes(false);
     let waiting: Vec<_> = (0..20).map(|_| tokio::spawn(ask(world.http, get(HOST, "/")))).collect();
     eventually("the start", async || world.engine.wakes() == 1).await;

@@ -79,13 +79,14 @@ async fn each_step_that_fails_in_an_update_leaves_the_old_serving() {
         place.double.state().failing.clear();
 
         assert_eq!(alice.status(&place).await, before, "{failing:?}");
-        let state = place.double.state();
-        let command = state.prepared[&alice.channel()].containers[0].command.clone();
-        assert_eq!(command.unwrap(), ["serve"], "{failing:?}");
-        if failing != Failing::Stall {
-            assert_eq!(state.owned, owned, "{failing:?}");
+        {
+            let state = place.double.state();
+            let command = state.prepared[&alice.channel()].containers[0].command.clone();
+            assert_eq!(command.unwrap(), ["serve"], "{failing:?}");
+            if failing != Failing::Stall {
+                assert_eq!(state.owned, owned, "{failing:?}");
+            }
         }
-        drop(state);
         alice.provision(&place, update).await.unwrap();
     }
 }
