@@ -1,4 +1,5 @@
 //! Blobs from node to node.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod nodes;
 
@@ -187,7 +188,7 @@ async fn two_pods_share_a_blob_that_is_fetched_once() {
         provider.fetch(OWNER, &blob, &source, &|_| ()),
         provider.fetch(other, &blob, &source, &|_| ()),
     );
-    (one.unwrap(), two.unwrap());
+    one.and(two).unwrap();
     assert_eq!(provider.store().used(), 5 * MIB as u64);
     assert_eq!(provider.owners().await.unwrap().len(), 2);
     provider.keep_only(OWNER, &[]).await.unwrap();

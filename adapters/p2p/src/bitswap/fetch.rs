@@ -116,7 +116,7 @@ impl Bitswap {
         let store = self.inner.store.clone();
         let mut download = match blocking(move || begin(&store, &announced, &owner)).await? {
             Begun::Present(info) => return Ok(info),
-            Begun::Missing(download) => download,
+            Begun::Missing(download) => *download,
         };
         loop {
             let deadline = Instant::now() + self.inner.patience;
@@ -206,7 +206,7 @@ impl Bitswap {
 
 enum Begun {
     Present(BlobInfo),
-    Missing(Download),
+    Missing(Box<Download>),
 }
 
 fn begin(store: &BlobStore, announced: &Announced, owner: &ChannelId) -> Result<Begun, FetchError> {
@@ -216,7 +216,7 @@ fn begin(store: &BlobStore, announced: &Announced, owner: &ChannelId) -> Result<
             return Err(StoreError::Digest { root, expected, found: info.digest }.into());
         }
         Some(info) => Begun::Present(info),
-        None => Begun::Missing(Download::open(store, announced)?),
+        None => Begun::Missing(Box::new(Download::open(store, announced)?)),
     };
     store.own(&root, owner)?;
     Ok(begun)

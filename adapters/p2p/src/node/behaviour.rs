@@ -6,12 +6,13 @@ use super::{
 };
 use crate::address;
 use libp2p::{
-    StreamProtocol,
+    Multiaddr, PeerId, StreamProtocol,
     connection_limits::{self, ConnectionLimits},
     identify, kad,
     kad::store::MemoryStore,
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
 };
+use std::convert::Infallible;
 use tokio::sync::mpsc;
 
 const IPFS: &str = "/ipfs/0.1.0";
@@ -24,37 +25,51 @@ pub(super) struct Behaviour {
     pub(super) streams: libp2p_stream::Behaviour,
     inbound: inbound::Behaviour,
     identify: identify::Behaviour,
-    kademlia: Toggle<kad::Behaviour<MemoryStore>>,
+    pub(super) kademlia: Toggle<kad::Behaviour<MemoryStore>>,
 }
 
-/// Nothing that the behaviours report needs an answer.
+/// What the behaviours report.
 #[derive(Debug)]
-pub(super) struct Event;
+pub(super) enum Event {
+    /// A peer has said who it is.
+    Identified { peer: PeerId, agent: String, dht_at: Vec<Multiaddr> },
+    /// A look-up in the DHT has ended, with where the peers near the sought one listen.
+    Found { query: kad::QueryId, near: Vec<kad::PeerInfo> },
+    /// Something that needs no answer.
+    Other,
+}
 
 impl From<()> for Event {
     fn from((): ()) -> Self {
-        Self
+        Self::Other
     }
 }
 
-impl From<std::convert::Infallible> for Event {
-    fn from(event: std::convert::Infallible) -> Self {
+impl From<Infallible> for Event {
+    fn from(event: Infallible) -> Self {
         match event {}
     }
 }
 
 impl From<identify::Event> for Event {
     fn from(event: identify::Event) -> Self {
-        if let identify::Event::Received { peer_id, info, .. } = event {
-            tracing::debug!(peer = %peer_id, agent = info.agent_version, "identified");
-        }
-        Self
+        let identify::Event::Received { peer_id: peer, info, .. } = event else { return Self::Other };
+        let joins = info.protocols.contains(&KADEMLIA);
+        let dht_at = if joins { info.listen_addrs } else { Vec::new() };
+        Self::Identified { peer, agent: info.agent_version, dht_at }
     }
 }
 
 impl From<kad::Event> for Event {
-    fn from(_: kad::Event) -> Self {
-        Self
+    fn from(event: kad::Event) -> Self {
+        let kad::Event::OutboundQueryProgressed { id: query, result, .. } = event else { return Self::Other };
+        match result {
+            kad::QueryResult::GetClosestPeers(Ok(found)) => Self::Found { query, near: found.peers },
+            kad::QueryResult::GetClosestPeers(Err(kad::GetClosestPeersError::Timeout { peers, .. })) => {
+                Self::Found { query, near: peers }
+            }
+            _ => Self::Other,
+        }
     }
 }
 
@@ -94,6 +109,9 @@ fn kademlia(
     }
     let id = identity.peer_id();
     let mut kademlia = kad::Behaviour::with_config(id, MemoryStore::new(id), kad::Config::new(KADEMLIA));
+    // Who can be dialled answers look-ups, too.
+    let mode = if config.listen.is_empty() { kad::Mode::Client } else { kad::Mode::Server };
+    kademlia.set_mode(Some(mode));
     for peer in &config.bootstrap {
         let (id, at) = address::parse(peer).ok_or_else(|| StartError::Address(peer.clone()))?;
         kademlia.add_address(&id, at);

@@ -9,6 +9,7 @@ use futures::StreamExt as _;
 use libp2p::{
     Multiaddr, PeerId, Swarm,
     core::transport::ListenerId,
+    kad::{PeerInfo, QueryId},
     swarm::{
         DialError, SwarmEvent,
         dial_opts::{DialOpts, PeerCondition},
@@ -91,11 +92,27 @@ fn refused(address: &Multiaddr, error: &dyn std::error::Error) -> StartError {
     StartError::Listen { address: address.clone(), problem: error.to_string() }
 }
 
+/// A dial under way.
+///
+/// ```text
+///             given addresses fail               found
+///   dialling --------------------> looking up ----------> dialling again --> (answered)
+///      |  connected                    |  not found
+///      +-----------> (answered) <------+
+/// ```
+#[derive(Default)]
+struct Dial {
+    waiting: Vec<Dialled>,
+    /// What went wrong at the given addresses, once the DHT has been asked.
+    looked_up: Option<ConnectError>,
+}
+
 pub(super) struct Driver {
     swarm: Swarm<Behaviour>,
     orders: mpsc::UnboundedReceiver<Order>,
     bitswap: Bitswap,
-    dialling: HashMap<PeerId, Vec<Dialled>>,
+    dials: HashMap<PeerId, Dial>,
+    look_ups: HashMap<QueryId, PeerId>,
     connected: HashSet<PeerId>,
 }
 
@@ -105,7 +122,8 @@ impl Driver {
         orders: mpsc::UnboundedReceiver<Order>,
         bitswap: Bitswap,
     ) -> Self {
-        Self { swarm, orders, bitswap, dialling: HashMap::new(), connected: HashSet::new() }
+        let (dials, look_ups, connected) = Default::default();
+        Self { swarm, orders, bitswap, dials, look_ups, connected }
     }
 
     /// Runs until the node's task is aborted.
@@ -120,7 +138,11 @@ impl Driver {
 
     fn obey(&mut self, order: Order) {
         match order {
-            Order::Dial { peer, addresses, done } => self.dial(peer, addresses, done),
+            Order::Dial { peer, done, .. } if self.swarm.is_connected(&peer) => answer(done, Ok(())),
+            Order::Dial { peer, addresses, done } => {
+                self.dials.entry(peer).or_default().waiting.push(done);
+                self.dial(peer, addresses);
+            }
             Order::Disconnect(peer) => {
                 // Not being connected is what is wanted.
                 let _ = self.swarm.disconnect_peer_id(peer);
@@ -128,11 +150,7 @@ impl Driver {
         }
     }
 
-    fn dial(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, done: Dialled) {
-        if self.swarm.is_connected(&peer) {
-            return answer(done, Ok(()));
-        }
-        self.dialling.entry(peer).or_default().push(done);
+    fn dial(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
         let options = DialOpts::peer_id(peer)
             .addresses(addresses)
             .extend_addresses_through_behaviour()
@@ -141,12 +159,34 @@ impl Driver {
         match self.swarm.dial(options) {
             // The one under way answers for this one too.
             Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
-            Err(error) => self.dialled(&peer, Err(cause(&error))),
+            Err(error) => self.failed(peer, cause(&error)),
         }
     }
 
-    fn dialled(&mut self, peer: &PeerId, result: Result<(), ConnectError>) {
-        for done in self.dialling.remove(peer).unwrap_or_default() {
+    /// Asks the DHT, where there is one and it was not asked yet.
+    fn failed(&mut self, peer: PeerId, error: ConnectError) {
+        let Some(dial) = self.dials.get_mut(&peer) else { return };
+        match self.swarm.behaviour_mut().kademlia.as_mut() {
+            Some(kademlia) if dial.looked_up.is_none() => {
+                dial.looked_up = Some(error);
+                self.look_ups.insert(kademlia.get_closest_peers(peer), peer);
+            }
+            _ => self.dialled(&peer, &Err(error)),
+        }
+    }
+
+    fn found(&mut self, query: QueryId, near: Vec<PeerInfo>) {
+        let Some(peer) = self.look_ups.remove(&query) else { return };
+        let Some(Dial { looked_up: Some(error), .. }) = self.dials.get(&peer) else { return };
+        let error = error.clone();
+        match near.into_iter().find(|info| info.peer_id == peer) {
+            Some(info) if !info.addrs.is_empty() => self.dial(peer, info.addrs),
+            _ => self.dialled(&peer, &Err(error)),
+        }
+    }
+
+    fn dialled(&mut self, peer: &PeerId, result: &Result<(), ConnectError>) {
+        for done in self.dials.remove(peer).unwrap_or_default().waiting {
             answer(done, result.clone());
         }
     }
@@ -157,7 +197,7 @@ impl Driver {
                 if self.connected.insert(peer_id) {
                     self.bitswap.connected(peer_id);
                 }
-                self.dialled(&peer_id, Ok(()));
+                self.dialled(&peer_id, &Ok(()));
             }
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => {
                 tracing::debug!(peer = %peer_id, ?cause, "disconnected");
@@ -165,12 +205,27 @@ impl Driver {
                 self.bitswap.disconnected(&peer_id);
             }
             SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
-                self.dialled(&peer, Err(cause(&error)));
+                self.failed(peer, cause(&error));
             }
             SwarmEvent::ListenerClosed { reason: Err(error), .. } => {
                 tracing::error!(%error, "the network stopped listening");
             }
+            SwarmEvent::Behaviour(event) => self.on_report(event),
             _ => {}
+        }
+    }
+
+    fn on_report(&mut self, event: Event) {
+        match event {
+            Event::Identified { peer, agent, dht_at } => {
+                tracing::debug!(%peer, agent, "identified");
+                let Some(kademlia) = self.swarm.behaviour_mut().kademlia.as_mut() else { return };
+                for address in dht_at {
+                    kademlia.add_address(&peer, address);
+                }
+            }
+            Event::Found { query, near } => self.found(query, near),
+            Event::Other => {}
         }
     }
 }

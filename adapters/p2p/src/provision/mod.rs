@@ -8,10 +8,7 @@ mod io;
 mod link;
 mod server;
 
-#[expect(
-    clippy::all, clippy::pedantic, unreachable_pub,
-    reason = "generated from proto/provision.proto, where the comments are"
-)]
+#[expect(unreachable_pub, clippy::too_many_lines, reason = "generated from proto/provision.proto")]
 #[rustfmt::skip]
 #[path = "../generated/apocryph.provision.v1.rs"]
 pub(crate) mod wire;

@@ -142,6 +142,29 @@ mod tests {
         leaves
     }
 
+    /// As `ipfs add --cid-version 1 --raw-leaves` of Kubo 0.43 tells for the same bytes and layout.
+    #[test]
+    fn ids_are_those_of_other_implementations() {
+        let narrow = Layout { chunk: 64 << 10, fanout: 4 };
+        for (size, layout, id) in [
+            (0, Layout::STANDARD, "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"),
+            (1, Layout::STANDARD, "bafkreidogqfzz75tpkmjzjke425xqcrmpcib2p5tg44hnbirumdbpl5adu"),
+            (256 << 10, Layout::STANDARD, "bafkreibruh455iawsviqslif5c7uurdcfdemh22mtnytyzvnzn75kpejxy"),
+            (
+                (256 << 10) + 1,
+                Layout::STANDARD,
+                "bafybeiexg2oqkfnj56l7fcmawswqbijt5shq4b5rg6a546uwpkqqzwjioi",
+            ),
+            ((1 << 20) + 1, Layout::STANDARD, "bafybeig7rd7v2ygpkiiyu3kzsojmrj3ujtinivk7fxid5p33t6kdewzvsm"),
+            (256 << 10, narrow, "bafybeia3nni7s3oedo7fnlj5ldaadbpurm5y4umfowaosvbar75ix7rrry"),
+            ((256 << 10) + 1, narrow, "bafybeigxrdu4qqby3jtpmyef7kgtdv2fldhyfqmnvitap2cxbnajsvhuze"),
+            ((1 << 20) + 1, narrow, "bafybeidhjlaihk7tnk4peet2kbpb23rt35uiqtpd562mlxoggvz3mtopaq"),
+        ] {
+            let content: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
+            assert_eq!(dag(&content, layout).root.to_string(), id, "{size} bytes, {layout:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn the_tree_leads_to_every_leaf_in_order(
