@@ -1,5 +1,7 @@
 //! Bindings to the contracts, made from the ABI and bytecode in `abi/`.
 
+#![expect(clippy::too_many_arguments, reason = "events have as many fields as they have")]
+
 use alloy::sol;
 
 sol!(

@@ -3,7 +3,7 @@
 
 use alloy::providers::{Provider, RootProvider};
 use alloy::rpc::client::RpcClient;
-use alloy::rpc::json_rpc::{RequestPacket, ResponsePacket};
+use alloy::rpc::json_rpc::{ErrorPayload, RequestPacket, ResponsePacket};
 use alloy::transports::http::{Http, reqwest};
 use alloy::transports::{TransportError, TransportErrorKind, TransportFut};
 use std::sync::Arc;
@@ -98,7 +98,7 @@ impl Endpoint {
             self.named.store(true, Ordering::Relaxed);
         }
         let answer = self.in_time(self.http.clone().call(request)).await?;
-        if answer.iter_errors().any(|error| error.is_retry_err()) {
+        if answer.iter_errors().any(is_busy) {
             return Err(self.no_answer("is too busy"));
         }
         Ok(answer)
@@ -123,6 +123,12 @@ impl Endpoint {
     fn no_answer(&self, problem: &str) -> EndpointError {
         EndpointError::NoAnswer { host: self.host.clone(), problem: problem.into() }
     }
+}
+
+/// Whether an endpoint asks to be left alone. Some use the same number for a question whose answer
+/// is too long.
+fn is_busy(error: &ErrorPayload) -> bool {
+    error.is_retry_err() && !["results", "range"].iter().any(|word| error.message.contains(word))
 }
 
 /// What went wrong, without the address, which may hold an access key.

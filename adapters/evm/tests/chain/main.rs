@@ -3,6 +3,7 @@
 
 mod abi;
 mod channel;
+mod endpoints;
 mod registry;
 mod transactions;
 mod world;

@@ -1,4 +1,4 @@
-//! Transactions that do not go as planned, and endpoints that do not answer.
+//! Transactions that do not go as planned.
 
 use crate::world;
 use apocryph_evm::{Account, Evm, Key, Patience, mint};
@@ -8,26 +8,12 @@ use apocryph_testbed::chain::DevChain;
 use apocryph_testbed::until::until;
 use serde_json::json;
 use std::time::Duration;
-use tokio::net::TcpListener;
-use url::Url;
 
 const LONG: Duration = Duration::from_secs(30);
 const RECIPIENT: Address = Address([5; 20]);
 
 async fn minted(chain: &DevChain) -> u128 {
     apocryph_testbed::audit::balance(chain.rpc(), chain.token(), RECIPIENT).await.unwrap()
-}
-
-/// An endpoint that takes connections and says nothing.
-async fn silent() -> (TcpListener, Url) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-    (listener, url)
-}
-
-/// An address where nobody listens.
-async fn dead() -> Url {
-    silent().await.1
 }
 
 #[tokio::test]
@@ -128,50 +114,6 @@ async fn an_account_without_coin_is_told_so() {
     let account = world.chain.account(Key::generate());
     let error = mint(&account, world.chain.token(), RECIPIENT, Amount(7)).await.unwrap_err();
     assert_eq!(error, ChainError::NoFee);
-}
-
-#[tokio::test]
-async fn another_endpoint_answers_where_one_does_not() {
-    let Some(world) = world::start().await else { return };
-    let endpoints = [dead().await, world.chain.url()];
-    let account = Account::new(&endpoints, world.chain.id(), 1, DevChain::key(3));
-    let evm = Evm::new(account, world.chain.contracts());
-    evm.check().await.unwrap();
-    assert_eq!(evm.balance(world.chain.token()).await.unwrap(), Amount(0));
-}
-
-#[tokio::test]
-async fn no_answer_is_no_news() {
-    let Some(world) = world::start().await else { return };
-    let at =
-        |url: Url, chain| Evm::new(Account::new(&[url], chain, 1, DevChain::key(3)), world.chain.contracts());
-
-    let away = dead().await;
-    let error = at(away.clone(), world.chain.id()).channel(world.id("web")).await.unwrap_err();
-    assert!(error.retry(), "{error}");
-    let place = format!("{}:{}", away.host_str().unwrap(), away.port().unwrap());
-    assert_eq!(error.to_string(), format!("no chain endpoint answers: {place} cannot be connected to"));
-
-    let error = at(world.chain.url(), 1).channel(world.id("web")).await.unwrap_err();
-    assert_eq!(error, ChainError::WrongChain { expected: 1, found: world.chain.id() });
-}
-
-#[tokio::test]
-async fn an_access_key_in_an_endpoints_url_is_not_told() {
-    let url: Url = format!("{}secret?key=secret", dead().await).parse().unwrap();
-    let account = Account::new(&[url], 1, 1, DevChain::key(3));
-    let error = mint(&account, RECIPIENT, RECIPIENT, Amount(1)).await.unwrap_err();
-    assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
-}
-
-#[tokio::test]
-async fn contracts_are_looked_for_before_anything_is_sent() {
-    let Some(world) = world::start().await else { return };
-    let mut nowhere = world.chain.contracts();
-    nowhere.payment = RECIPIENT;
-    let evm = Evm::new(world.chain.account(DevChain::key(0)), nowhere);
-    let error = evm.open_channel(&world.opening("web", 1)).await.unwrap_err();
-    assert_eq!(error, ChainError::NoContract { contract: "Payment", address: RECIPIENT });
 }
 
 #[tokio::test]
