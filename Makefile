@@ -7,7 +7,7 @@ BUILD_PACKAGES := gcc libc6-dev
 DEMO_PACKAGES := crun iproute2 nftables nginx-light redis-tools busybox-static
 TEST_PACKAGES := skopeo
 
-.PHONY: help demo test contracts tidy bench build packages test-packages
+.PHONY: help demo sweep test contracts tidy bench build packages test-packages
 
 help: ## Tells the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -15,7 +15,10 @@ help: ## Tells the targets
 demo: packages contracts/node_modules build ## The whole loop on this machine; KEEP=1 leaves it running
 	@KEEP=$(KEEP) scripts/as-root $(TARGET)/debug/demo
 
-test: test-packages contracts/node_modules ## Every test
+sweep: ## Ends what `make demo KEEP=1` left running
+	@scripts/as-root $(TARGET)/debug/demo sweep
+
+test: test-packages contracts/node_modules build ## Every test
 	cargo run -q -p xtask -- tidy
 	scripts/nextest run --workspace --no-fail-fast
 	cargo test -q --workspace --doc

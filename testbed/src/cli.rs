@@ -27,7 +27,7 @@ pub struct Cli {
 pub struct Said {
     /// The command as it could be typed.
     pub command: String,
-    /// Every line in order, events first; the last is the result.
+    /// Every line in order: events, then the result.
     pub lines: Vec<Value>,
 }
 
@@ -43,12 +43,14 @@ pub enum CliError {
         source: io::Error,
     },
     /// It failed.
-    #[error("`{command}` failed with {ending}:\n{errors}")]
+    #[error("`{command}` failed with {ending}: {fault}\n{errors}")]
     Failed {
         /// The command as it could be typed.
         command: String,
         /// How it ended.
         ending: String,
+        /// Its own account: whose fault, the code, the text; null where it gave none.
+        fault: Value,
         /// What it printed to its standard error.
         errors: String,
     },
@@ -81,7 +83,8 @@ impl Cli {
         let (lines, errors) = tokio::try_join!(lines, read(child.stderr.take())).map_err(io)?;
         let status = child.wait().await.map_err(io)?;
         if !status.success() {
-            return Err(CliError::Failed { command, ending: ending(status), errors });
+            let fault = lines.last().map(|line| line["error"].clone()).unwrap_or_default();
+            return Err(CliError::Failed { command, ending: ending(status), fault, errors });
         }
         Ok(Said { command, lines })
     }
@@ -95,9 +98,9 @@ impl Cli {
 }
 
 impl Said {
-    /// The command's result.
+    /// The command's result; null where it has none.
     pub fn result(&self) -> &Value {
-        self.lines.last().unwrap_or(&Value::Null)
+        self.lines.last().and_then(|line| line.get("result")).unwrap_or(&Value::Null)
     }
 
     /// A part of the result, by its JSON pointer (RFC 6901).
@@ -163,7 +166,8 @@ mod tests {
     #[tokio::test]
     async fn lines_are_heard_and_the_last_is_the_result() {
         let folder = tempfile::tempdir().unwrap();
-        let cli = shell(folder.path(), r#"echo '{"event":"begun"}'; echo "{\"last\":\"$1 $2\"}""#);
+        let cli =
+            shell(folder.path(), r#"echo '{"event":"begun"}'; echo "{\"result\":{\"last\":\"$1 $2\"}}""#);
         let mut heard = 0;
         let said = cli.run(&["script", "ls"], &mut |_| heard += 1).await.unwrap();
         assert_eq!((heard, said.text("/last").unwrap()), (2, "ls --json"));
@@ -174,8 +178,11 @@ mod tests {
     #[tokio::test]
     async fn a_failure_shows_what_was_said() {
         let folder = tempfile::tempdir().unwrap();
-        let cli = shell(folder.path(), "echo no money >&2; exit 4");
+        let cli = shell(folder.path(), r#"echo '{"error":{"code":"poor"}}'; echo no money >&2; exit 4"#);
         let error = cli.run(&["script", "deploy"], &mut |_| {}).await.unwrap_err();
-        assert_eq!(error.to_string(), "`apocryph script deploy` failed with exit code 4:\nno money\n");
+        assert_eq!(
+            error.to_string(),
+            "`apocryph script deploy` failed with exit code 4: {\"code\":\"poor\"}\nno money\n"
+        );
     }
 }

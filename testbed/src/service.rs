@@ -17,6 +17,7 @@ pub struct Service {
     name: String,
     child: Child,
     log: PathBuf,
+    released: bool,
 }
 
 impl Service {
@@ -28,8 +29,8 @@ impl Service {
     pub fn start(name: &str, mut command: Command, log: &Path) -> io::Result<Self> {
         let output = std::fs::File::options().create(true).append(true).open(log)?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-        let child = command.process_group(0).kill_on_drop(true).spawn()?;
-        Ok(Self { name: name.into(), child, log: log.into() })
+        let child = command.process_group(0).spawn()?;
+        Ok(Self { name: name.into(), child, log: log.into(), released: false })
     }
 
     /// What it was called when it was started.
@@ -79,17 +80,23 @@ impl Service {
         lines[lines.len().saturating_sub(count)..].join("\n")
     }
 
-    /// Lets it go on without an owner.
-    pub fn release(self) -> Option<u32> {
-        let id = self.child.id();
-        // Dropping the child would kill it.
-        std::mem::forget(self.child);
-        id
+    /// Lets it go on when this is dropped.
+    pub fn release(&mut self) {
+        self.released = true;
     }
 
     fn signal(&self, signal: Signal) -> io::Result<()> {
         let Some(id) = self.child.id().and_then(|id| i32::try_from(id).ok()) else { return Ok(()) };
         Ok(kill(Pid::from_raw(id), signal)?)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if !self.released {
+            // It may have ended already.
+            let _ = self.child.start_kill();
+        }
     }
 }
 

@@ -1,0 +1,67 @@
+//! The whole loop on one machine: a dev chain, three providers, a publisher and an outside client,
+//! every one of them real and a process of its own. What is shown is looked at from outside.
+//!
+//! With `KEEP=1` everything is left running at the end; `demo sweep` ends it, and whatever earlier
+//! runs left.
+
+mod acts;
+mod failure;
+mod guide;
+mod print;
+mod record;
+mod secrecy;
+mod stage;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use failure::{During, Failure, Result};
+use record::Record;
+use stage::Stage;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some("sweep") {
+        return stage::sweep_all();
+    }
+    let mut record = Record::new();
+    let outcome = tokio::select! {
+        outcome = play(&mut record) => outcome,
+        failure = interrupted() => Err(failure),
+    };
+    finish(&record, outcome)
+}
+
+/// Everything, and the cleaning up after it. The stage is swept also when this is dropped.
+async fn play(record: &mut Record) -> Result<()> {
+    let mut stage = Stage::set(record).await?;
+    acts::all(record, &mut stage).await?;
+    if std::env::var("KEEP").is_ok_and(|keep| !keep.is_empty() && keep != "0") {
+        return guide::leave(stage).await;
+    }
+    acts::end::act(record, stage).await
+}
+
+async fn interrupted() -> Failure {
+    let signals = signal(SignalKind::interrupt()).and_then(|i| Ok((i, signal(SignalKind::terminate())?)));
+    match signals.during("listening for signals") {
+        Err(failure) => failure,
+        Ok((mut interrupt, mut terminate)) => {
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+            Failure::Interrupted
+        }
+    }
+}
+
+fn finish(record: &Record, outcome: Result<()>) -> ExitCode {
+    print::table(record);
+    let report = Path::new(env!("CARGO_MANIFEST_DIR")).join("../report/demo.json");
+    let outcome = outcome.and(record.write(&report).during("writing report/demo.json"));
+    print::verdict(record);
+    if let Err(failure) = &outcome {
+        print::failed(failure);
+    }
+    if outcome.is_ok() && record.broken().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

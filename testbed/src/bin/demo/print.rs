@@ -1,0 +1,74 @@
+//! What the demo shows at the terminal.
+
+#![expect(clippy::print_stdout, reason = "showing is what the demo is for")]
+
+use apocryph_testbed::traces::Left;
+use comfy_table::{ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
+
+use crate::record::{Check, Record, Step};
+
+/// A chapter begins.
+pub(crate) fn chapter(title: &str) {
+    println!("\n{title}");
+}
+
+/// Something that is neither a step nor a check.
+pub(crate) fn note(text: &str) {
+    println!("           {text}");
+}
+
+pub(crate) fn step(step: &Step) {
+    let began = step.start_ms as f64 / 1000.0;
+    let took = format!("{} ms", step.duration_ms);
+    println!("{began:>8.2} s {:<15} {:<10} {took:>9}  {}", step.name, step.who, step.evidence);
+}
+
+pub(crate) fn check(check: &Check) {
+    if check.held {
+        println!("         ✓ {} ({})", check.name, check.found);
+    } else {
+        println!("         ✗ {}: expected {}, found {}", check.name, check.expected, check.found);
+    }
+}
+
+/// Step, who, time, evidence.
+pub(crate) fn table(record: &Record) {
+    let mut table = Table::new();
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(["step", "who", "began", "took", "evidence"]);
+    for step in record.steps() {
+        let began = format!("{:.2} s", step.start_ms as f64 / 1000.0);
+        table.add_row([&step.name, &step.who, &began, &format!("{} ms", step.duration_ms), &step.evidence]);
+    }
+    println!("\n{table}");
+    println!("{}", record.machine());
+}
+
+/// How it ended.
+pub(crate) fn verdict(record: &Record) {
+    let (checked, seconds) = (record.checked(), record.elapsed().as_secs_f64());
+    match record.broken().as_slice() {
+        [] => println!("{checked} checks, and all held; {seconds:.1} s."),
+        broken => {
+            println!("{} of {checked} checks did not hold:", broken.len());
+            for check in broken {
+                self::check(check);
+            }
+        }
+    }
+}
+
+/// Why it could not go on.
+pub(crate) fn failed(failure: &crate::failure::Failure) {
+    println!("The demo could not go on: {failure}");
+}
+
+/// Tells only where something withstood; gives whether nothing did.
+pub(crate) fn swept(result: &std::io::Result<Left>) -> bool {
+    match result {
+        Ok(left) if left.is_empty() => return true,
+        Ok(left) => println!("Still there, take it away by hand: {left}"),
+        Err(error) => println!("Looking for what is left failed: {error}"),
+    }
+    false
+}

@@ -1,0 +1,353 @@
+//! What the demo plays on: the chain, the providers, the publisher's command line, the pods.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use apocryph_model::{Amount, ChannelId};
+use apocryph_testbed::audit::{self, Flow};
+use apocryph_testbed::chain::DevChain;
+use apocryph_testbed::cli::{Cli, Said};
+use apocryph_testbed::daemon::{Daemon, Offer};
+use apocryph_testbed::traces::Traces;
+use apocryph_testbed::until::until;
+use apocryph_testbed::{containers, images, sweep};
+use serde_json::Value;
+
+use crate::failure::{During, Result};
+use crate::print;
+use crate::record::Record;
+
+/// Stands in the web server's page, and in no ciphertext.
+pub(crate) const MARKER: &str = "This page was woken by a request.";
+/// What the pair's back says.
+pub(crate) const BEHIND: &str = "said from behind over localhost";
+const SECRET: &str = "a-secret-that-only-the-engine-knows";
+const GREETING: &str = "an-environment-that-only-the-engine-knows";
+/// What the provider is entrusted with beside images.
+pub(crate) const ENTRUSTED: [(&str, &str); 2] = [("the secret", SECRET), ("the environment", GREETING)];
+/// In the order of their deployment.
+pub(crate) const PODS: [&str; 4] = ["web", "store", "pair", "poor"];
+
+/// Not /tmp, which may be in memory: the upper side of an overlay needs a disk.
+const FOLDERS: &str = "/var/tmp";
+const PREFIX: &str = "apocryph-demo-";
+const PUBLISHER: usize = 0;
+const CHOSEN: usize = 1;
+const DEAD: usize = 0;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Everything that runs. When it is dropped it is ended, and all traces are taken away.
+pub(crate) struct Stage {
+    pub(crate) chain: DevChain,
+    pub(crate) traces: Traces,
+    daemons: Vec<Daemon>,
+    cli: Cli,
+    folder: PathBuf,
+    kept: bool,
+}
+
+impl Stage {
+    /// Starts the chain, makes the images, and has three providers register: the cheapest is dead.
+    pub(crate) async fn set(record: &mut Record) -> Result<Self> {
+        let mark = format!("d{:x}", std::process::id());
+        let folder = Path::new(FOLDERS).join(format!("{PREFIX}{mark}"));
+        std::fs::create_dir_all(folder.join("publisher")).during("making the demo's folder")?;
+        print::chapter(&format!("The stage, in {}", folder.display()));
+        let start = Instant::now();
+        let chain_folder = folder.join("chain");
+        std::fs::create_dir_all(&chain_folder).during("making the chain's folder")?;
+        let chain = DevChain::start(&chain_folder).await?;
+        print::note(&format!("a chain at {} with Payment, Registry and a token", chain.url()));
+        let cli = cli(&chain, &folder.join("publisher"));
+        chain.mint(DevChain::key(PUBLISHER).address(), Amount(1_000_000_000_000_000_000_000)).await?;
+        let mut stage = Self { chain, traces: traces(&mark), daemons: Vec::new(), cli, folder, kept: false };
+        stage.make_pods()?;
+        print::note("images of nginx, redis and busybox, made from Debian packages");
+        stage.start_providers(&mark).await?;
+        print::note(&format!("ready after {:.1} s", start.elapsed().as_secs_f64()));
+        let said = stage.run(record, &["providers"]).await?;
+        let dead = said.result().as_array().into_iter().flatten().filter(|p| p["reachable"] == false);
+        record.check("of three registered providers one is dead", 1, dead.count());
+        Ok(stage)
+    }
+
+    async fn start_providers(&mut self, mark: &str) -> Result<()> {
+        // Prices per core-hour reserved, in whole tokens.
+        for (number, (name, price)) in [("thrifty", 2), ("honest", 3), ("dear", 6)].into_iter().enumerate() {
+            let offer = Offer { name: name.into(), account: number + 1, price };
+            let engine = format!("{mark}{}", char::from(b'a' + number as u8));
+            let folder = self.folder.join(name);
+            let mut daemon = Daemon::set_up(&self.chain, &offer, &engine, number as u8, &folder).await?;
+            if number == DEAD {
+                daemon.stop().await?;
+                print::note(&format!("{name} is registered, and dead"));
+            } else {
+                print::note(&format!("{name} is registered, its gateway listens at {}", daemon.gateway));
+            }
+            self.daemons.push(daemon);
+        }
+        Ok(())
+    }
+
+    /// Writes images and manifests.
+    fn make_pods(&self) -> Result<()> {
+        let write = |name: &str, text: &str| {
+            std::fs::write(self.cli.folder.join(name), text).during("writing a manifest")
+        };
+        let image = |image: apocryph_testbed::layout::Image, tag| {
+            image.write_to(&self.images(), tag).during("writing an image")
+        };
+        image(images::nginx(&format!("<h1>{MARKER}</h1>\n"))?, "nginx")?;
+        image(images::redis()?, "redis")?;
+        image(images::front()?, "front")?;
+        image(images::back(&format!("{BEHIND}\n"))?, "back")?;
+        write("web.yaml", &include_str!("pods/web.yaml").replace("GREETING_TEXT", GREETING))?;
+        write("store.yaml", include_str!("pods/store.yaml"))?;
+        write("pair.yaml", include_str!("pods/pair.yaml"))?;
+        write("poor.yaml", include_str!("pods/poor.yaml"))?;
+        write("token.txt", SECRET)
+    }
+
+    /// The provider that is to be chosen: the cheapest that answers.
+    pub(crate) fn chosen(&self) -> &Daemon {
+        &self.daemons[CHOSEN]
+    }
+
+    /// The provider that is registered and does not answer.
+    pub(crate) fn dead(&self) -> &Daemon {
+        &self.daemons[DEAD]
+    }
+
+    /// The layout of the images as they were made.
+    pub(crate) fn images(&self) -> PathBuf {
+        self.cli.folder.join("images")
+    }
+
+    /// Where the publisher's files are.
+    pub(crate) fn publisher(&self) -> &Cli {
+        &self.cli
+    }
+
+    /// Runs `apocryph`; its steps are recorded.
+    pub(crate) async fn run(&self, record: &mut Record, arguments: &[&str]) -> Result<Said> {
+        let mut begun = BTreeMap::new();
+        let mut listen = |line: &Value| {
+            let step = line["step"].as_str().unwrap_or_default().to_owned();
+            if line["event"] == "begun" {
+                begun.insert(step, Instant::now());
+            } else if line["event"] == "done" {
+                let start = begun.remove(&step).unwrap_or_else(Instant::now);
+                record.step(&step, doer(&step), start, evidence(&line["evidence"]));
+            }
+        };
+        Ok(self.cli.run(arguments, &mut listen).await?)
+    }
+
+    /// Runs `apocryph` without recording: to look at something.
+    pub(crate) async fn ask(&self, arguments: &[&str]) -> Result<Said> {
+        Ok(self.cli.run(arguments, &mut |_| {}).await?)
+    }
+
+    pub(crate) async fn deploy(&self, record: &mut Record, pod: &str, more: &[&str]) -> Result<Said> {
+        let manifest = format!("{pod}.yaml");
+        let mut arguments = vec!["deploy", "--file", &manifest, "--accept-unattested"];
+        arguments.extend(more);
+        record.step("start", "publisher", Instant::now(), format!("apocryph {}", arguments.join(" ")));
+        self.run(record, &arguments).await
+    }
+
+    /// Where a pod is reached by HTTP: the gateway, and the host name to ask for.
+    pub(crate) async fn http_endpoint(&self, pod: &str) -> Result<(SocketAddr, String)> {
+        let said = self.ask(&["status", pod]).await?;
+        Ok((address(&said, "/endpoints/0/gateway")?, said.text("/endpoints/0/host")?.to_owned()))
+    }
+
+    /// Where a pod is reached by TCP.
+    pub(crate) async fn tcp_endpoint(&self, pod: &str) -> Result<SocketAddr> {
+        address(&self.ask(&["status", pod]).await?, "/endpoints/0/address")
+    }
+
+    /// The pod's processes, as the kernel shows them.
+    pub(crate) fn containers(&self, pod: &str) -> Result<Vec<(u32, String)>> {
+        containers::processes(&self.chosen().engine, container_names(pod)).during("looking at processes")
+    }
+
+    pub(crate) async fn until_gone(&self, pod: &str) -> Result<()> {
+        let gone = async || {
+            let found = containers::processes(&self.chosen().engine, container_names(pod))?;
+            Ok(found.is_empty())
+        };
+        until("no process of the pod is left", PATIENCE, gone).await.during(pod)
+    }
+
+    /// Waits for a phase of the pod; gives the status that shows it.
+    pub(crate) async fn until_phase(&self, pod: &str, phase: &str) -> Result<Said> {
+        let mut last = None;
+        let reached = async || {
+            let said = self.ask(&["status", pod]).await.map_err(std::io::Error::other)?;
+            let reached = said.result()["phase"] == phase;
+            last = Some(said);
+            Ok(reached)
+        };
+        until(&format!("{pod} is {phase}"), PATIENCE, reached).await.during("status")?;
+        match last {
+            Some(said) => Ok(said),
+            None => self.ask(&["status", pod]).await,
+        }
+    }
+
+    /// What the kernel counted of the pod's containers that run, in microseconds.
+    pub(crate) fn counted_cpu(&self, pod: &str) -> Result<u64> {
+        containers::cpu_microseconds(&self.chosen().engine, container_names(pod)).during("reading a cgroup")
+    }
+
+    /// What the provider's ledger holds of it, in microseconds.
+    pub(crate) async fn billed_cpu(&self, pod: &str) -> Result<u64> {
+        let said = self.ask(&["usage", pod]).await?;
+        let epochs = said.part("/epochs")?.as_object().into_iter().flatten();
+        Ok(epochs.filter_map(|(_, used)| used["cpu-used"].as_u64()).sum())
+    }
+
+    /// The channel that pays for a pod.
+    pub(crate) async fn channel(&self, pod: &str) -> Result<ChannelId> {
+        let said = self.ask(&["status", pod]).await?;
+        let id = said.text("/channel")?.parse::<ChannelId>();
+        id.map_err(std::io::Error::other).during("reading a channel's id")
+    }
+
+    /// Whether a pod's money can be withdrawn.
+    pub(crate) async fn is_unlocked(&self, pod: &str) -> Result<bool> {
+        let said = self.ask(&["status", pod]).await?;
+        let money = &said.result()["money"];
+        Ok(money["state"] == "closed" || money["seconds"] == 0)
+    }
+
+    /// The money of every channel, by the contract's events.
+    pub(crate) async fn flows(&self) -> Result<BTreeMap<ChannelId, Flow>> {
+        audit::flows(self.chain.rpc(), self.chain.contracts().payment).await.during("reading the events")
+    }
+
+    /// The key of a pod's images, as the publisher keeps it.
+    pub(crate) fn image_key(&self, pod: &str) -> Result<String> {
+        let found =
+            find(&self.cli.folder.join("state"), &format!("{pod}.json")).during("looking for the key")?;
+        let text = std::fs::read(found).during("reading the publisher's state")?;
+        let state: Value = serde_json::from_slice(&text).map_err(Into::into).during("reading the state")?;
+        Ok(state["imageKey"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Ends providers and chain, as their operators would.
+    pub(crate) async fn stop(&mut self) -> Result<()> {
+        for daemon in &mut self.daemons {
+            daemon.stop().await?;
+        }
+        self.chain.service().stop(PATIENCE).await.during("ending the chain")?;
+        Ok(())
+    }
+
+    /// Lets everything run on.
+    pub(crate) fn keep(mut self) {
+        self.kept = true;
+        self.chain.service().release();
+        for daemon in &mut self.daemons {
+            daemon.release();
+        }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.daemons.clear();
+            print::swept(&sweep::sweep(&self.traces));
+        }
+    }
+}
+
+/// How a run with this mark is known.
+fn traces(mark: &str) -> Traces {
+    Traces {
+        folder: Path::new(FOLDERS).join(format!("{PREFIX}{mark}")),
+        bridges: format!("ap-{mark}"),
+        tables: format!("apocryph_{mark}"),
+        cgroups: mark.into(),
+    }
+}
+
+/// Ends what runs of earlier demos, and takes away what is left of them.
+pub(crate) fn sweep_all() -> ExitCode {
+    let folders = std::fs::read_dir(FOLDERS).into_iter().flatten().flatten();
+    let names = folders.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let swept = names.filter_map(|name| Some(sweep::sweep(&traces(name.strip_prefix(PREFIX)?))));
+    let withstood = swept.filter(|swept| !print::swept(swept)).count();
+    if withstood == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The publisher's command line: everything it needs is in its environment.
+fn cli(chain: &DevChain, folder: &Path) -> Cli {
+    let path = |name: &str| folder.join(name).display().to_string();
+    let contracts = chain.contracts();
+    let environment = [
+        ("HOME", path("home")),
+        ("APOCRYPH_CONFIG", path("config.toml")),
+        ("APOCRYPH_STATE_DIR", path("state")),
+        ("APOCRYPH_RPC", chain.url().to_string()),
+        ("APOCRYPH_CHAIN_ID", chain.id().to_string()),
+        ("APOCRYPH_PAYMENT", contracts.payment.to_string()),
+        ("APOCRYPH_REGISTRY", contracts.registry.to_string()),
+        ("APOCRYPH_KEY", DevChain::key_hex(PUBLISHER).to_owned()),
+    ];
+    let environment = environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    Cli { program: apocryph_testbed::program("apocryph"), folder: folder.into(), environment }
+}
+
+/// Who does a step that `apocryph` tells of.
+fn doer(step: &str) -> &'static str {
+    match step {
+        "provision" | "confirm" => "provider",
+        _ => "publisher",
+    }
+}
+
+/// The evidence of a step: kinds with their values.
+fn evidence(evidence: &Value) -> String {
+    let items = evidence.as_array().into_iter().flatten();
+    let texts: Vec<_> =
+        items.map(|item| format!("{} {}", plain(&item["kind"]), plain(&item["value"]))).collect();
+    texts.join(", ")
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn container_names(pod: &str) -> &'static [&'static str] {
+    match pod {
+        "web" => &["nginx"],
+        "store" => &["redis"],
+        "pair" => &["front", "back"],
+        _ => &["spender"],
+    }
+}
+
+fn address(said: &Said, pointer: &str) -> Result<SocketAddr> {
+    said.text(pointer)?.parse().map_err(std::io::Error::other).during("reading an address")
+}
+
+/// A file of this name at any depth.
+fn find(folder: &Path, name: &str) -> std::io::Result<PathBuf> {
+    for entry in std::fs::read_dir(folder)?.flatten() {
+        if entry.file_name() == name {
+            return Ok(entry.path());
+        }
+        if entry.path().is_dir()
+            && let Ok(found) = find(&entry.path(), name)
+        {
+            return Ok(found);
+        }
+    }
+    Err(std::io::ErrorKind::NotFound.into())
+}

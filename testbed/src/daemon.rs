@@ -1,0 +1,275 @@
+//! The real `apocryphd`, as its operator would set it up and run it.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use crate::chain::DevChain;
+use crate::clients::http_get;
+use crate::service::{Service, ending};
+use crate::until::until;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const REGION: &str = "here";
+
+/// What a provider offers.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    /// What it calls itself.
+    pub name: String,
+    /// Its account on the dev chain.
+    pub account: usize,
+    /// What a core-hour costs, in whole tokens below ten; the rest in proportion.
+    pub price: u8,
+}
+
+/// A provider: registered, and running unless it was stopped.
+#[derive(Debug)]
+pub struct Daemon {
+    /// What it calls itself.
+    pub name: String,
+    /// What its engine is called.
+    pub engine: String,
+    /// Everything that it keeps.
+    pub folder: PathBuf,
+    /// Where its gateway speaks HTTP.
+    pub gateway: SocketAddr,
+    health: SocketAddr,
+    key: &'static str,
+    service: Option<Service>,
+}
+
+/// Why a provider does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// Its folder cannot be written, or a program cannot be run.
+    #[error("{name}: {source}")]
+    Io {
+        /// The provider.
+        name: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A command failed.
+    #[error("{name}: `{command}` failed with {ending}:\n{output}")]
+    Command {
+        /// The provider.
+        name: String,
+        /// The command as it could be typed.
+        command: String,
+        /// How it ended.
+        ending: String,
+        /// What it printed.
+        output: String,
+    },
+    /// It ended, or does not answer.
+    #[error("{name} does not run: {source}. Its last lines:\n{lines}")]
+    Silent {
+        /// The provider.
+        name: String,
+        /// What was waited for.
+        source: io::Error,
+        /// What it printed last.
+        lines: String,
+    },
+}
+
+impl Daemon {
+    /// Writes the configuration, registers, and runs until health is reported.
+    ///
+    /// # Errors
+    /// See [`DaemonError`].
+    pub async fn set_up(
+        chain: &DevChain,
+        offer: &Offer,
+        engine: &str,
+        subnet: u8,
+        folder: &Path,
+    ) -> Result<Self, DaemonError> {
+        let io = |source| DaemonError::Io { name: offer.name.clone(), source };
+        std::fs::create_dir_all(folder).map_err(io)?;
+        let [gateway, health, p2p, registry] = free_ports().map_err(io)?;
+        let configuration =
+            configuration(chain, offer, engine, subnet, folder, [gateway, health, p2p, registry]);
+        std::fs::write(folder.join("apocryphd.toml"), configuration).map_err(io)?;
+        let mut daemon = Self {
+            name: offer.name.clone(),
+            engine: engine.into(),
+            folder: folder.into(),
+            gateway,
+            health,
+            key: DevChain::key_hex(offer.account),
+            service: None,
+        };
+        daemon.command("init").await?;
+        daemon.command("register").await?;
+        daemon.start().await?;
+        Ok(daemon)
+    }
+
+    /// Runs it, and waits until it reports health.
+    ///
+    /// # Errors
+    /// See [`DaemonError`].
+    pub async fn start(&mut self) -> Result<(), DaemonError> {
+        let io = |source| DaemonError::Io { name: self.name.clone(), source };
+        let log = self.folder.join("apocryphd.log");
+        let mut service = Service::start(&self.name, self.program("run"), &log).map_err(io)?;
+        let decided = async || {
+            let ended = service.ended()?.is_some();
+            Ok(ended || http_get(self.health, "localhost", "/healthz").await?.status == 200)
+        };
+        let mut result = until("it reports health", PATIENCE, decided).await;
+        if let Some(status) = service.ended().map_err(io)? {
+            result = Err(io::Error::other(format!("it ended with {}", ending(status))));
+        }
+        let lines = service.last_lines(20);
+        self.service = Some(service);
+        result.map_err(|source| DaemonError::Silent { name: self.name.clone(), source, lines })
+    }
+
+    /// Asks it to end, and waits.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub async fn stop(&mut self) -> Result<(), DaemonError> {
+        let Some(mut service) = self.service.take() else { return Ok(()) };
+        let stopped = service.stop(PATIENCE).await;
+        stopped.map(drop).map_err(|source| DaemonError::Io { name: self.name.clone(), source })
+    }
+
+    /// Kills it at once.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub async fn kill(&mut self) -> Result<(), DaemonError> {
+        let Some(mut service) = self.service.take() else { return Ok(()) };
+        let killed = service.kill().await;
+        killed.map(drop).map_err(|source| DaemonError::Io { name: self.name.clone(), source })
+    }
+
+    /// Lets it run on when this is dropped.
+    pub fn release(&mut self) {
+        if let Some(service) = &mut self.service {
+            service.release();
+        }
+    }
+
+    /// Where its blocks are.
+    pub fn blobs(&self) -> PathBuf {
+        self.folder.join("data/blobs")
+    }
+
+    /// Runs another command of it to its end.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub async fn command(&self, verb: &str) -> Result<String, DaemonError> {
+        let output = self.program(verb).output().await;
+        let output = output.map_err(|source| DaemonError::Io { name: self.name.clone(), source })?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() {
+            return Ok(text(&output.stdout));
+        }
+        Err(DaemonError::Command {
+            name: self.name.clone(),
+            command: format!("apocryphd {verb}"),
+            ending: ending(output.status),
+            output: text(&output.stdout) + &text(&output.stderr),
+        })
+    }
+
+    fn program(&self, verb: &str) -> Command {
+        let mut command = Command::new(crate::program("apocryphd"));
+        command.arg("--config").arg(self.folder.join("apocryphd.toml")).arg(verb);
+        command.env("APOCRYPHD_KEY", self.key).kill_on_drop(true);
+        command
+    }
+}
+
+/// Ports that nothing listens at just now. All are held until all are found.
+fn free_ports<const N: usize>() -> io::Result<[SocketAddr; N]> {
+    let mut held = Vec::new();
+    let mut found = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); N];
+    for address in &mut found {
+        let listener = TcpListener::bind(*address)?;
+        *address = listener.local_addr()?;
+        held.push(listener);
+    }
+    Ok(found)
+}
+
+/// One engine, one network and one set of ports for each provider of a machine; everything is
+/// looked at often, and nothing takes long.
+fn configuration(
+    chain: &DevChain,
+    offer: &Offer,
+    engine: &str,
+    subnet: u8,
+    folder: &Path,
+    [gateway, health, p2p, registry]: [SocketAddr; 4],
+) -> String {
+    let contracts = chain.contracts();
+    format!(
+        r#"name = "{name}"
+regions = ["{REGION}"]
+data-dir = "{folder}/data"
+run-dir = "{folder}/run"
+
+[chain]
+rpc = ["{rpc}"]
+id = {id}
+payment = "{payment}"
+registry = "{contract}"
+token = "{token}"
+
+[prices]
+cpu-used = "{price}"
+cpu-reserved = "{price}"
+memory = "0.{price}"
+storage = "0.00{price}"
+ingress = "0.00{price}"
+egress = "0.0{price}"
+
+[terms]
+least-runway = "5s"
+least-unlock-delay = "3s"
+grace = "1s"
+
+[listen]
+gateway = "{gateway}"
+health = "{health}"
+p2p = "{p2p}"
+registry = "{registry}"
+
+[gateway]
+domain = "{name}.localhost"
+tcp-ports = "{first_port}-{last_port}"
+
+[engine]
+name = "{engine}"
+subnet = "10.210.{subnet}.0/24"
+stop-grace = "3s"
+
+[metering]
+period = "500ms"
+reconcile = "500ms"
+
+[claims]
+before-end = "5s"
+"#,
+        name = offer.name,
+        price = offer.price,
+        folder = folder.display(),
+        rpc = chain.url(),
+        id = chain.id(),
+        payment = contracts.payment,
+        contract = contracts.registry,
+        token = chain.token(),
+        first_port = 30_000 + 100 * u16::from(subnet),
+        last_port = 30_099 + 100 * u16::from(subnet),
+    )
+}
