@@ -1,0 +1,158 @@
+use crate::{
+    args::{Deploy, Strategy},
+    chooser::Terminal,
+    commands::view::{Cost, endpoint},
+    durations::display_seconds,
+    failure::Failure,
+    printer::Printer,
+    settings::Settings,
+    world,
+};
+use apocryph_model::{Address, ChannelId, Endpoint, Name};
+use apocryph_publisher::{Budget, Deployed, Money, Order, Plan, Preferences};
+use serde::Serialize;
+use std::{
+    fmt,
+    fs::File,
+    io::{self, IsTerminal as _, Read as _},
+    path::Path,
+    sync::Arc,
+};
+
+pub(super) async fn run(args: Deploy, settings: &Settings, printer: &Printer) -> Result<(), Failure> {
+    let order = order(&args, printer)?;
+    let publisher = world::publisher(settings, printer).await?;
+    if args.dry_run {
+        let plan = publisher.plan(&order).await?;
+        return printer.result("deploy", &Planned::of(&plan, args.accept_unattested));
+    }
+    let deployed = publisher.deploy(&order).await?;
+    printer.result("deploy", &Summary::of(&deployed))
+}
+
+fn order(args: &Deploy, printer: &Printer) -> Result<Order, Failure> {
+    let bytes =
+        read(&args.file).map_err(|problem| Failure::NoManifest { path: args.file.clone(), problem })?;
+    let manifest = apocryph_manifest::parse(&bytes, &args.file.display().to_string())?;
+    let chooser = match args.strategy {
+        Strategy::Cheapest => None,
+        Strategy::Ask if !io::stdin().is_terminal() => return Err(Failure::NoTerminal),
+        Strategy::Ask => Some(Arc::new(Terminal(printer.clone())) as _),
+    };
+    Ok(Order {
+        manifest,
+        folder: args.file.parent().unwrap_or(Path::new(".")).into(),
+        preferences: Preferences {
+            provider: args.provider,
+            token: args.token,
+            accept_unattested: args.accept_unattested,
+            chooser,
+        },
+        fund: args.fund.clone(),
+    })
+}
+
+/// One byte beyond the bound is enough to see that there is more.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(apocryph_manifest::MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// What was deployed.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Summary<'a> {
+    name: &'a Name,
+    provider: Address,
+    provider_name: &'a str,
+    unattested: bool,
+    channel: ChannelId,
+    balance: Money,
+    /// Seconds at the full rate.
+    lasts: Option<u64>,
+    cost: Cost,
+    endpoints: &'a [Endpoint],
+}
+
+impl<'a> Summary<'a> {
+    fn of(deployed: &'a Deployed) -> Self {
+        let channel = &deployed.channel;
+        Self {
+            name: &deployed.name,
+            provider: deployed.provider,
+            provider_name: &deployed.provider_name,
+            unattested: deployed.unattested,
+            channel: channel.id(),
+            balance: deployed.token.money(channel.balance()),
+            lasts: channel.max_rate.lasts(channel.balance()),
+            cost: Cost::of(&deployed.estimate, &deployed.token),
+            endpoints: &deployed.endpoints,
+        }
+    }
+}
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} runs at {} ({})", self.name, self.provider_name, self.provider)?;
+        if self.unattested {
+            writeln!(f, "  unattested  {UNATTESTED}")?;
+        }
+        for reached in self.endpoints {
+            writeln!(f, "  reached at  {}", endpoint(reached))?;
+        }
+        writeln!(f, "  costs       {}", self.cost)?;
+        let lasts = self.lasts.map_or_else(|| "for ever".into(), display_seconds);
+        write!(f, "  paid in     {}, at least {lasts} (channel {})", self.balance, self.channel)
+    }
+}
+
+const UNATTESTED: &str = "its evidence was not verified: whoever operates it could read the pod";
+
+/// What would be deployed.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Planned<'a> {
+    dry_run: bool,
+    name: &'a Name,
+    provider: Address,
+    provider_name: &'a str,
+    unattested: bool,
+    cost: Cost,
+    /// `None` where a channel is open already.
+    budget: Option<&'a Budget>,
+}
+
+impl<'a> Planned<'a> {
+    fn of(plan: &'a Plan, unattested: bool) -> Self {
+        let candidate = &plan.candidate;
+        Self {
+            dry_run: true,
+            name: &plan.name,
+            provider: candidate.offering.provider,
+            provider_name: &candidate.offering.name,
+            unattested,
+            cost: Cost::of(&candidate.estimate, &candidate.token),
+            budget: plan.budget.as_ref(),
+        }
+    }
+}
+
+impl fmt::Display for Planned<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} would run at {} ({})", self.name, self.provider_name, self.provider)?;
+        if self.unattested {
+            writeln!(f, "  unattested  {UNATTESTED}")?;
+        }
+        writeln!(f, "  would cost  {}", self.cost)?;
+        match self.budget {
+            None => f.write_str("  paid by     the channel that is open already"),
+            Some(budget) => {
+                let lasts = budget.lasts.map_or_else(|| "for ever".into(), display_seconds);
+                writeln!(f, "  deposit     {}, at least {lasts}", budget.deposit)?;
+                let delay = display_seconds(budget.unlock_delay);
+                write!(f, "  comes back  what is not used, {delay} after `apocryph unlock`")
+            }
+        }
+    }
+}

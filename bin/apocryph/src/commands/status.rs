@@ -1,0 +1,163 @@
+use super::view::endpoint;
+use crate::{
+    args::Pod, durations::display_seconds, failure::Failure, printer::Printer, settings::Settings, world,
+};
+use apocryph_model::{Address, ChannelId, Endpoint, Fault, Name, PodPhase};
+use apocryph_publisher::{Money, Status};
+use comfy_table::{ContentArrangement, Table, presets::NOTHING};
+use serde::Serialize;
+use std::fmt;
+
+pub(super) async fn run(args: Pod, settings: &Settings, printer: &Printer) -> Result<(), Failure> {
+    let publisher = world::publisher(settings, printer).await?;
+    let status = publisher.status(&args.name).await?;
+    printer.result("status", &View::of(&status))
+}
+
+pub(super) async fn list(settings: &Settings, printer: &Printer) -> Result<(), Failure> {
+    let publisher = world::publisher(settings, printer).await?;
+    let all = publisher.list().await?;
+    printer.result("ls", &Views(all.iter().map(View::of).collect()))
+}
+
+/// One pod, as both sides tell it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct View {
+    name: Name,
+    provider: Address,
+    provider_name: String,
+    unattested: bool,
+    /// `None` where the provider does not say.
+    phase: Option<PodPhase>,
+    replicas: Option<u32>,
+    endpoints: Vec<Endpoint>,
+    channel: ChannelId,
+    money: Funds,
+    /// What went wrong last, by the provider.
+    last_error: Option<Fault>,
+    /// Why the provider says nothing.
+    provider_problem: Option<String>,
+}
+
+/// What the chain says of the channel.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "state")]
+enum Funds {
+    Open { left: Money, lasts: Option<u64> },
+    Unlocking { left: Money, seconds: Option<u64> },
+    Closed,
+    Unknown { problem: String },
+}
+
+impl Funds {
+    fn of(status: &Status) -> Self {
+        let (channel, token) = match (&status.channel, &status.token) {
+            (Ok(Some(channel)), Ok(token)) => (channel, token),
+            (Ok(None), _) => return Self::Closed,
+            (Err(problem), _) | (_, Err(problem)) => return Self::Unknown { problem: problem.to_string() },
+        };
+        let left = token.money(status.left().unwrap_or_default());
+        match channel.unlock_at {
+            Some(at) => {
+                let seconds = status.now.as_ref().ok().map(|now| at.saturating_sub(*now));
+                Self::Unlocking { left, seconds }
+            }
+            None => Self::Open { left, lasts: status.lasts() },
+        }
+    }
+}
+
+impl fmt::Display for Funds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open { left, lasts: Some(lasts) } => {
+                write!(f, "{left} left, at least {}", display_seconds(*lasts))
+            }
+            Self::Open { left, lasts: None } => write!(f, "{left} left"),
+            Self::Unlocking { left, seconds: Some(0) } => write!(f, "{left} can be withdrawn"),
+            Self::Unlocking { left, seconds: Some(seconds) } => {
+                write!(f, "{left} locked for another {}", display_seconds(*seconds))
+            }
+            Self::Unlocking { left, seconds: None } => write!(f, "{left} being unlocked"),
+            Self::Closed => f.write_str("no channel is open"),
+            Self::Unknown { problem } => write!(f, "unknown: {problem}"),
+        }
+    }
+}
+
+impl View {
+    fn of(status: &Status) -> Self {
+        let deployment = &status.deployment;
+        let pod = status.pod.as_ref().ok();
+        Self {
+            name: deployment.name.clone(),
+            provider: deployment.provider,
+            provider_name: deployment.provider_name.clone(),
+            unattested: deployment.unattested,
+            phase: pod.map(|pod| pod.phase),
+            replicas: pod.map(|pod| pod.replicas),
+            endpoints: pod.map_or_else(|| deployment.endpoints.clone(), |pod| pod.endpoints.clone()),
+            channel: deployment.channel(),
+            money: Funds::of(status),
+            last_error: pod.and_then(|pod| pod.last_error.clone()),
+            provider_problem: status.pod.as_ref().err().map(ToString::to_string),
+        }
+    }
+
+    fn phase(&self) -> &'static str {
+        match self.phase {
+            Some(PodPhase::Provisioning) => "provisioning",
+            Some(PodPhase::Idle) => "idle",
+            Some(PodPhase::Running) => "running",
+            Some(PodPhase::Evicted) => "evicted",
+            Some(PodPhase::Removed) => "removed",
+            None => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let replicas = self.replicas.map(|n| format!(", {n} replicas")).unwrap_or_default();
+        writeln!(f, "{}: {}{replicas}", self.name, self.phase())?;
+        let attested = if self.unattested { ", unattested" } else { "" };
+        writeln!(f, "  provider    {} ({}){attested}", self.provider_name, self.provider)?;
+        if let Some(problem) = &self.provider_problem {
+            writeln!(f, "  silent      {problem}")?;
+        }
+        for reached in &self.endpoints {
+            writeln!(f, "  reached at  {}", endpoint(reached))?;
+        }
+        writeln!(f, "  money       {}", self.money)?;
+        write!(f, "  channel     {}", self.channel)?;
+        if let Some(error) = &self.last_error {
+            write!(f, "\n  last error  {error} (fault: {}, {})", error.who, error.code)?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Views(Vec<View>);
+
+impl fmt::Display for Views {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = Table::new();
+        table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        table.set_header(["NAME", "STATE", "REPLICAS", "PROVIDER", "MONEY", "REACHED AT"]);
+        for view in &self.0 {
+            let reached: Vec<_> = view.endpoints.iter().map(endpoint).collect();
+            table.add_row([
+                view.name.to_string(),
+                view.phase().to_string(),
+                view.replicas.map_or_else(|| "?".into(), |n| n.to_string()),
+                view.provider_name.clone(),
+                view.money.to_string(),
+                reached.join("\n"),
+            ]);
+        }
+        write!(f, "{}", table.trim_fmt())
+    }
+}

@@ -1,0 +1,44 @@
+use crate::{
+    args::Pod, durations::display_seconds, failure::Failure, printer::Printer, settings::Settings, world,
+};
+use apocryph_model::{Name, TransactionId};
+use apocryph_publisher::{Money, Unlocking};
+use serde::Serialize;
+use std::fmt;
+
+pub(super) async fn run(args: Pod, settings: &Settings, printer: &Printer) -> Result<(), Failure> {
+    let publisher = world::publisher(settings, printer).await?;
+    let unlocking = publisher.unlock(&args.name).await?;
+    printer.result("unlock", &Notice::of(args.name, unlocking))
+}
+
+/// When money comes back.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Notice {
+    name: Name,
+    left: Money,
+    /// In seconds since the Unix epoch.
+    withdraw_at: u64,
+    /// In how many seconds that is.
+    seconds: u64,
+    transaction: Option<TransactionId>,
+}
+
+impl Notice {
+    pub(super) fn of(name: Name, unlocking: Unlocking) -> Self {
+        let Unlocking { left, at, seconds, transaction } = unlocking;
+        Self { name, left, withdraw_at: at, seconds, transaction }
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, left, seconds, .. } = self;
+        writeln!(f, "{left} are not claimed; the provider may still claim what is owed to it")?;
+        match seconds {
+            0 => write!(f, "the rest comes back now: apocryph withdraw {name}"),
+            _ => write!(f, "the rest comes back in {}: apocryph withdraw {name}", display_seconds(*seconds)),
+        }
+    }
+}

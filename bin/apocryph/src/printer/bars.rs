@@ -1,0 +1,76 @@
+//! Progress at a terminal: a bar per step that is under way.
+
+use apocryph_publisher::{Event, Step};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+/// The bars of the steps that have begun.
+pub(super) struct Bars {
+    all: MultiProgress,
+    steps: Mutex<HashMap<Step, ProgressBar>>,
+}
+
+impl Bars {
+    pub(super) fn new() -> Self {
+        Self { all: MultiProgress::new(), steps: Mutex::default() }
+    }
+
+    pub(super) fn pause<T>(&self, ask: impl FnOnce() -> T) -> T {
+        self.all.suspend(ask)
+    }
+
+    pub(super) fn show(&self, event: Event) {
+        match event {
+            Event::Begun { step } => self.begin(step),
+            Event::Bytes { step, done, total } => self.with(step, |bar| {
+                bar.set_style(style("{spinner} {prefix:16} {bytes:>11} of {total_bytes} {bar:24}"));
+                bar.set_length(total);
+                bar.set_position(done);
+            }),
+            Event::Stage { step, stage } => self.with(step, |bar| {
+                bar.set_style(style("{spinner} {prefix:16} {msg}"));
+                bar.set_message(stage);
+            }),
+            Event::PassedOver { provider, name, reason } => {
+                self.note(&format!(
+                    "- {:16} passed over {name} ({provider}): {reason}",
+                    Step::SelectProvider
+                ));
+            }
+            Event::Done { step, evidence } => {
+                let evidence: Vec<_> = evidence.iter().map(ToString::to_string).collect();
+                self.with(step, |bar| {
+                    bar.set_style(style("✓ {prefix:16} {elapsed:>5} {msg}"));
+                    bar.finish_with_message(evidence.join(", "));
+                });
+            }
+        }
+    }
+
+    fn begin(&self, step: Step) {
+        let bar = self.all.add(ProgressBar::new_spinner().with_prefix(step.as_str()));
+        bar.set_style(style("{spinner} {prefix:16}"));
+        bar.enable_steady_tick(Duration::from_millis(120));
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner).insert(step, bar);
+    }
+
+    fn with(&self, step: Step, change: impl FnOnce(&ProgressBar)) {
+        if let Some(bar) = self.steps.lock().unwrap_or_else(PoisonError::into_inner).get(&step) {
+            change(bar);
+        }
+    }
+
+    fn note(&self, line: &str) {
+        // Progress is a courtesy: without a place to write it the command goes on.
+        let _ = self.all.println(line);
+    }
+}
+
+/// The templates are this file's own; a test reads them all.
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
