@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 
+use crate::chain::DevChain;
 use crate::service::ending;
 
 /// Whose `apocryph` it is.
@@ -67,6 +68,25 @@ pub enum CliError {
 }
 
 impl Cli {
+    /// For an account of the dev chain. Everything it needs is in its environment; everything it
+    /// keeps is in `folder`.
+    pub fn of(chain: &DevChain, account: usize, folder: &Path) -> Self {
+        let path = |name: &str| folder.join(name).display().to_string();
+        let contracts = chain.contracts();
+        let environment = [
+            ("HOME", path("home")),
+            ("APOCRYPH_CONFIG", path("config.toml")),
+            ("APOCRYPH_STATE_DIR", path("state")),
+            ("APOCRYPH_RPC", chain.url().to_string()),
+            ("APOCRYPH_CHAIN_ID", chain.id().to_string()),
+            ("APOCRYPH_PAYMENT", contracts.payment.to_string()),
+            ("APOCRYPH_REGISTRY", contracts.registry.to_string()),
+            ("APOCRYPH_KEY", DevChain::key_hex(account).to_owned()),
+        ];
+        let environment = environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        Self { program: crate::program("apocryph"), folder: folder.into(), environment }
+    }
+
     /// Runs a command to its end; `listener` hears every line as it comes.
     ///
     /// # Errors
@@ -158,7 +178,7 @@ mod tests {
     use super::*;
 
     /// A shell in place of the program; its first argument is a script in `folder`.
-    fn shell(folder: &std::path::Path, script: &str) -> Cli {
+    fn shell(folder: &Path, script: &str) -> Cli {
         std::fs::write(folder.join("script"), script).unwrap();
         Cli { program: "/bin/sh".into(), folder: folder.into(), environment: BTreeMap::new() }
     }

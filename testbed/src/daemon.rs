@@ -104,8 +104,9 @@ impl Daemon {
             key: DevChain::key_hex(offer.account),
             service: None,
         };
-        daemon.command("init").await?;
-        daemon.command("register").await?;
+        for verb in ["init", "check", "register"] {
+            daemon.command(verb).await?;
+        }
         daemon.start().await?;
         Ok(daemon)
     }

@@ -61,7 +61,7 @@ impl Stage {
         std::fs::create_dir_all(&chain_folder).during("making the chain's folder")?;
         let chain = DevChain::start(&chain_folder).await?;
         print::note(&format!("a chain at {} with Payment, Registry and a token", chain.url()));
-        let cli = cli(&chain, &folder.join("publisher"));
+        let cli = Cli::of(&chain, PUBLISHER, &folder.join("publisher"));
         chain.mint(DevChain::key(PUBLISHER).address(), Amount(1_000_000_000_000_000_000_000)).await?;
         let mut stage = Self { chain, traces: traces(&mark), daemons: Vec::new(), cli, folder, kept: false };
         stage.make_pods()?;
@@ -284,24 +284,6 @@ pub(crate) fn sweep_all() -> ExitCode {
     let swept = names.filter_map(|name| Some(sweep::sweep(&traces(name.strip_prefix(PREFIX)?))));
     let withstood = swept.filter(|swept| !print::swept(swept)).count();
     if withstood == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// The publisher's command line: everything it needs is in its environment.
-fn cli(chain: &DevChain, folder: &Path) -> Cli {
-    let path = |name: &str| folder.join(name).display().to_string();
-    let contracts = chain.contracts();
-    let environment = [
-        ("HOME", path("home")),
-        ("APOCRYPH_CONFIG", path("config.toml")),
-        ("APOCRYPH_STATE_DIR", path("state")),
-        ("APOCRYPH_RPC", chain.url().to_string()),
-        ("APOCRYPH_CHAIN_ID", chain.id().to_string()),
-        ("APOCRYPH_PAYMENT", contracts.payment.to_string()),
-        ("APOCRYPH_REGISTRY", contracts.registry.to_string()),
-        ("APOCRYPH_KEY", DevChain::key_hex(PUBLISHER).to_owned()),
-    ];
-    let environment = environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    Cli { program: apocryph_testbed::program("apocryph"), folder: folder.into(), environment }
 }
 
 /// Who does a step that `apocryph` tells of.
