@@ -99,8 +99,8 @@ pub(crate) struct ChainSettings {
 impl Settings {
     /// Reads the configuration file, if it is there, and lets flags and environment go before it.
     pub(crate) fn load(overrides: Overrides) -> Result<Self, SettingsError> {
-        let config =
-            overrides.config.map_or_else(|| in_home("XDG_CONFIG_HOME", ".config", "config.toml"), Ok)?;
+        let own = |name| in_home("XDG_CONFIG_HOME", ".config").map(|folder| folder.join(name));
+        let config = overrides.config.map_or_else(|| own("config.toml"), Ok)?;
         let file = File::read(&config)?;
         let secret = |variable| env::var(variable).ok().filter(|v| !v.is_empty()).map(Zeroizing::new);
         let key_file = overrides.key_file.or(file.key.file);

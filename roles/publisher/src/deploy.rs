@@ -156,7 +156,11 @@ impl Publisher {
             }
             // It was about to be opened: a second one elsewhere could be paid for twice.
             (None, None) => {
-                let same = Preferences { provider: Some(known.provider), ..order.preferences.clone() };
+                let same = Preferences {
+                    provider: Some(known.provider),
+                    token: Some(known.token),
+                    ..order.preferences.clone()
+                };
                 self.settle_anew(order, collected, &same, Some(known)).await
             }
             (Some(channel), _) => self.settle_again(order, collected, known, channel).await,

@@ -11,6 +11,8 @@ pub const TRAFFIC_ALLOWANCE: u64 = 1 << 20;
 pub struct Estimate {
     /// Without requests: the least number of replicas, no traffic.
     pub idle: Rate,
+    /// What every replica reserves and can use, no traffic: the least that a channel must allow.
+    pub reserved: Rate,
     /// At most: every replica fully used, with [`TRAFFIC_ALLOWANCE`] each way.
     pub full: Rate,
 }
@@ -20,6 +22,7 @@ impl Estimate {
     pub fn of(spec: &PodSpec, tariff: &Tariff) -> Self {
         Self {
             idle: spec.rate(tariff, spec.scale.min, 0),
+            reserved: spec.rate(tariff, spec.scale.max, 0),
             full: spec.rate(tariff, spec.scale.max, TRAFFIC_ALLOWANCE),
         }
     }

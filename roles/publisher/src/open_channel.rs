@@ -103,9 +103,9 @@ pub(crate) fn keep(
     if channel.terms != terms.hash(channel.provider, token.address) {
         return Err(MoneyError::OtherTerms(channel.id()));
     }
-    if channel.max_rate < estimate.full {
+    if channel.max_rate < estimate.reserved {
         return Err(MoneyError::RateTooLow {
-            wanted: token.hourly(estimate.full),
+            wanted: token.hourly(estimate.reserved),
             allowed: token.hourly(channel.max_rate),
         });
     }
