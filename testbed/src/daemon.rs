@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::process::Command;
@@ -24,6 +24,19 @@ pub struct Offer {
     pub account: usize,
     /// What a core-hour costs, in whole tokens below ten; the rest in proportion.
     pub price: u8,
+}
+
+/// Its place among the providers of a machine.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// What its engine is called: 1 to 12 of a-z and 0-9.
+    pub engine: String,
+    /// The second number of its pods' addresses.
+    pub network: u8,
+    /// Its number among those of that network: the third one.
+    pub number: u8,
+    /// Where it keeps everything.
+    pub folder: PathBuf,
 }
 
 /// A provider: registered, and running unless it was stopped.
@@ -82,23 +95,16 @@ impl Daemon {
     ///
     /// # Errors
     /// See [`DaemonError`].
-    pub async fn set_up(
-        chain: &DevChain,
-        offer: &Offer,
-        engine: &str,
-        subnet: u8,
-        folder: &Path,
-    ) -> Result<Self, DaemonError> {
+    pub async fn set_up(chain: &DevChain, offer: &Offer, site: Site) -> Result<Self, DaemonError> {
         let io = |source| DaemonError::Io { name: offer.name.clone(), source };
-        std::fs::create_dir_all(folder).map_err(io)?;
-        let [gateway, health, p2p, registry] = free_ports().map_err(io)?;
-        let configuration =
-            configuration(chain, offer, engine, subnet, folder, [gateway, health, p2p, registry]);
-        std::fs::write(folder.join("apocryphd.toml"), configuration).map_err(io)?;
+        std::fs::create_dir_all(&site.folder).map_err(io)?;
+        let ports @ [gateway, health, _, _] = free_ports().map_err(io)?;
+        let configuration = configuration(chain, offer, &site, ports);
+        std::fs::write(site.folder.join("apocryphd.toml"), configuration).map_err(io)?;
         let mut daemon = Self {
             name: offer.name.clone(),
-            engine: engine.into(),
-            folder: folder.into(),
+            engine: site.engine,
+            folder: site.folder,
             gateway,
             health,
             key: DevChain::key_hex(offer.account),
@@ -208,9 +214,7 @@ fn free_ports<const N: usize>() -> io::Result<[SocketAddr; N]> {
 fn configuration(
     chain: &DevChain,
     offer: &Offer,
-    engine: &str,
-    subnet: u8,
-    folder: &Path,
+    Site { engine, network, number, folder }: &Site,
     [gateway, health, p2p, registry]: [SocketAddr; 4],
 ) -> String {
     let contracts = chain.contracts();
@@ -252,7 +256,7 @@ tcp-ports = "{first_port}-{last_port}"
 
 [engine]
 name = "{engine}"
-subnet = "10.210.{subnet}.0/24"
+subnet = "10.{network}.{number}.0/24"
 stop-grace = "3s"
 
 [metering]
@@ -270,7 +274,7 @@ before-end = "5s"
         payment = contracts.payment,
         contract = contracts.registry,
         token = chain.token(),
-        first_port = 30_000 + 100 * u16::from(subnet),
-        last_port = 30_099 + 100 * u16::from(subnet),
+        first_port = 30_000 + 100 * u16::from(*number),
+        last_port = 30_099 + 100 * u16::from(*number),
     )
 }

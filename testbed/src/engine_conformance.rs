@@ -2,6 +2,8 @@
 //! [`apocryph_provider::Engine`]. An engine's own tests implement [`Subject`] and call each of the
 //! functions here; a function panics where the engine does otherwise.
 
+#![expect(clippy::unwrap_used, reason = "these are tests: what fails is to panic")]
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -251,8 +253,7 @@ pub async fn a_container_that_ends_is_a_failure(subject: &mut dyn Subject) {
 pub async fn pods_are_apart(subject: &mut dyn Subject) {
     let image = subject.ship(&shell()).await;
     let serve = "echo yes >/tmp/index.html; exec httpd -f -p 8080 -h /tmp";
-    let ask =
-        "until wget -q -O - http://localhost:8080/; do sleep 0.1; done; exec nc -l -p 9090 -e echo open";
+    let ask = "until wget -q -O - http://localhost:8080/ 2>/dev/null; do sleep 0.1; done; exec nc -l -p 9090 -e echo open";
     let pod = PodUnderTest::new(1, image).container("serve", serve).container("ask", ask).build(subject);
     let engine = subject.engine();
     engine.prepare(&pod).await.unwrap();

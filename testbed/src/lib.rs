@@ -10,6 +10,7 @@ pub mod engine_conformance;
 pub mod images;
 pub mod layout;
 pub mod marker;
+pub mod market;
 pub mod rpc_proxy;
 pub mod service;
 pub mod sweep;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use apocryph_testbed::{chain::StartError, cli::CliError, daemon::DaemonError, images::ProgramError};
+use apocryph_testbed::{cli::CliError, daemon::DaemonError, images::ProgramError, market::MarketError};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -13,9 +13,7 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Daemon(#[from] DaemonError),
     #[error(transparent)]
-    Chain(#[from] StartError),
-    #[error(transparent)]
-    Money(#[from] apocryph_model::ChainError),
+    Market(#[from] MarketError),
     #[error(transparent)]
     Image(#[from] ProgramError),
     #[error("no key is of use: {0}")]

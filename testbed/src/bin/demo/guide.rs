@@ -20,7 +20,7 @@ pub(crate) async fn leave(stage: Stage) -> Result<()> {
     for command in ["ls", "status web", "logs web", "usage web", "remove web"] {
         print::note(&format!("{program} {command}"));
     }
-    stage.keep();
+    stage.market.keep();
     print::chapter("To end it: make sweep");
     Ok(())
 }

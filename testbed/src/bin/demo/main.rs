@@ -1,8 +1,8 @@
 //! The whole loop on one machine: a dev chain, three providers, a publisher and an outside client,
 //! every one of them real and a process of its own. What is shown is looked at from outside.
 //!
-//! With `KEEP=1` everything is left running at the end; `demo sweep` ends it, and whatever earlier
-//! runs left.
+//! With `KEEP=1` everything is left running at the end; `demo sweep` ends it, and whatever earlier runs
+//! left.
 
 mod acts;
 mod failure;
@@ -15,6 +15,7 @@ mod stage;
 use std::path::Path;
 use std::process::ExitCode;
 
+use apocryph_testbed::market::sweep_all;
 use tokio::signal::unix::{SignalKind, signal};
 
 use failure::{During, Failure, Result};
@@ -24,7 +25,7 @@ use stage::Stage;
 #[tokio::main]
 async fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("sweep") {
-        return stage::sweep_all();
+        return sweep();
     }
     let mut record = Record::new();
     let outcome = tokio::select! {
@@ -34,7 +35,7 @@ async fn main() -> ExitCode {
     finish(&record, outcome)
 }
 
-/// Everything, and the cleaning up after it. The stage is swept also when this is dropped.
+/// Everything, and the cleaning up after it. Everything is taken away also when this is dropped.
 async fn play(record: &mut Record) -> Result<()> {
     let mut stage = Stage::set(record).await?;
     acts::all(record, &mut stage).await?;
@@ -42,6 +43,13 @@ async fn play(record: &mut Record) -> Result<()> {
         return guide::leave(stage).await;
     }
     acts::end::act(record, stage).await
+}
+
+/// Ends what earlier demos left running.
+fn sweep() -> ExitCode {
+    let swept = sweep_all();
+    print::swept(&swept);
+    if swept.is_ok_and(|withstood| withstood.is_empty()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 async fn interrupted() -> Failure {

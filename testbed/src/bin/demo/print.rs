@@ -2,6 +2,8 @@
 
 #![expect(clippy::print_stdout, reason = "showing is what the demo is for")]
 
+use std::path::PathBuf;
+
 use apocryph_testbed::traces::Left;
 use comfy_table::{ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
 
@@ -63,12 +65,11 @@ pub(crate) fn failed(failure: &crate::failure::Failure) {
     println!("The demo could not go on: {failure}");
 }
 
-/// Tells only where something withstood; gives whether nothing did.
-pub(crate) fn swept(result: &std::io::Result<Left>) -> bool {
+/// What withstood.
+pub(crate) fn swept(result: &std::io::Result<Vec<(PathBuf, Left)>>) {
     match result {
-        Ok(left) if left.is_empty() => return true,
-        Ok(left) => println!("Still there, take it away by hand: {left}"),
+        Ok(withstood) if withstood.is_empty() => println!("Nothing is left."),
+        Ok(withstood) => withstood.iter().for_each(|(folder, left)| println!("{}: {left}", folder.display())),
         Err(error) => println!("Looking for what is left failed: {error}"),
     }
-    false
 }

@@ -3,17 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use apocryph_model::{Amount, ChannelId};
-use apocryph_testbed::audit::{self, Flow};
-use apocryph_testbed::chain::DevChain;
+use apocryph_model::ChannelId;
 use apocryph_testbed::cli::{Cli, Said};
 use apocryph_testbed::daemon::{Daemon, Offer};
-use apocryph_testbed::traces::Traces;
+use apocryph_testbed::market::Market;
 use apocryph_testbed::until::until;
-use apocryph_testbed::{containers, images, sweep};
+use apocryph_testbed::{containers, images};
 use serde_json::Value;
 
 use crate::failure::{During, Result};
@@ -31,63 +28,45 @@ pub(crate) const ENTRUSTED: [(&str, &str); 2] = [("the secret", SECRET), ("the e
 /// In the order of their deployment.
 pub(crate) const PODS: [&str; 4] = ["web", "store", "pair", "poor"];
 
-/// Not /tmp, which may be in memory: the upper side of an overlay needs a disk.
-const FOLDERS: &str = "/var/tmp";
-const PREFIX: &str = "apocryph-demo-";
 const PUBLISHER: usize = 0;
 const CHOSEN: usize = 1;
 const DEAD: usize = 0;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Everything that runs. When it is dropped it is ended, and all traces are taken away.
+/// The market and one publisher in it.
 pub(crate) struct Stage {
-    pub(crate) chain: DevChain,
-    pub(crate) traces: Traces,
-    daemons: Vec<Daemon>,
+    pub(crate) market: Market,
     cli: Cli,
-    folder: PathBuf,
-    kept: bool,
 }
 
 impl Stage {
     /// Starts the chain, makes the images, and has three providers register: the cheapest is dead.
     pub(crate) async fn set(record: &mut Record) -> Result<Self> {
-        let mark = format!("d{:x}", std::process::id());
-        let folder = Path::new(FOLDERS).join(format!("{PREFIX}{mark}"));
-        std::fs::create_dir_all(folder.join("publisher")).during("making the demo's folder")?;
-        print::chapter(&format!("The stage, in {}", folder.display()));
-        let start = Instant::now();
-        let chain_folder = folder.join("chain");
-        std::fs::create_dir_all(&chain_folder).during("making the chain's folder")?;
-        let chain = DevChain::start(&chain_folder).await?;
-        print::note(&format!("a chain at {} with Payment, Registry and a token", chain.url()));
-        let cli = Cli::of(&chain, PUBLISHER, &folder.join("publisher"));
-        chain.mint(DevChain::key(PUBLISHER).address(), Amount(1_000_000_000_000_000_000_000)).await?;
-        let mut stage = Self { chain, traces: traces(&mark), daemons: Vec::new(), cli, folder, kept: false };
+        let market = Market::open().await?;
+        print::chapter(&format!("The stage, in {}", market.folder().display()));
+        print::note(&format!("a chain at {} with Payment, Registry and a token", market.chain.url()));
+        let cli = market.publisher(PUBLISHER).await?;
+        let mut stage = Self { market, cli };
         stage.make_pods()?;
         print::note("images of nginx, redis and busybox, made from Debian packages");
-        stage.start_providers(&mark).await?;
-        print::note(&format!("ready after {:.1} s", start.elapsed().as_secs_f64()));
+        stage.start_providers().await?;
         let said = stage.run(record, &["providers"]).await?;
         let dead = said.result().as_array().into_iter().flatten().filter(|p| p["reachable"] == false);
         record.check("of three registered providers one is dead", 1, dead.count());
         Ok(stage)
     }
 
-    async fn start_providers(&mut self, mark: &str) -> Result<()> {
-        // Prices per core-hour reserved, in whole tokens.
+    async fn start_providers(&mut self) -> Result<()> {
+        // Whole tokens for a core-hour.
         for (number, (name, price)) in [("thrifty", 2), ("honest", 3), ("dear", 6)].into_iter().enumerate() {
             let offer = Offer { name: name.into(), account: number + 1, price };
-            let engine = format!("{mark}{}", char::from(b'a' + number as u8));
-            let folder = self.folder.join(name);
-            let mut daemon = Daemon::set_up(&self.chain, &offer, &engine, number as u8, &folder).await?;
+            let daemon = self.market.add_provider(&offer).await?;
             if number == DEAD {
                 daemon.stop().await?;
                 print::note(&format!("{name} is registered, and dead"));
             } else {
                 print::note(&format!("{name} is registered, its gateway listens at {}", daemon.gateway));
             }
-            self.daemons.push(daemon);
         }
         Ok(())
     }
@@ -113,12 +92,12 @@ impl Stage {
 
     /// The provider that is to be chosen: the cheapest that answers.
     pub(crate) fn chosen(&self) -> &Daemon {
-        &self.daemons[CHOSEN]
+        &self.market.daemons[CHOSEN]
     }
 
     /// The provider that is registered and does not answer.
     pub(crate) fn dead(&self) -> &Daemon {
-        &self.daemons[DEAD]
+        &self.market.daemons[DEAD]
     }
 
     /// The layout of the images as they were made.
@@ -225,11 +204,6 @@ impl Stage {
         Ok(money["state"] == "closed" || money["seconds"] == 0)
     }
 
-    /// The money of every channel, by the contract's events.
-    pub(crate) async fn flows(&self) -> Result<BTreeMap<ChannelId, Flow>> {
-        audit::flows(self.chain.rpc(), self.chain.contracts().payment).await.during("reading the events")
-    }
-
     /// The key of a pod's images, as the publisher keeps it.
     pub(crate) fn image_key(&self, pod: &str) -> Result<String> {
         let found =
@@ -238,52 +212,6 @@ impl Stage {
         let state: Value = serde_json::from_slice(&text).map_err(Into::into).during("reading the state")?;
         Ok(state["imageKey"].as_str().unwrap_or_default().to_owned())
     }
-
-    /// Ends providers and chain, as their operators would.
-    pub(crate) async fn stop(&mut self) -> Result<()> {
-        for daemon in &mut self.daemons {
-            daemon.stop().await?;
-        }
-        self.chain.service().stop(PATIENCE).await.during("ending the chain")?;
-        Ok(())
-    }
-
-    /// Lets everything run on.
-    pub(crate) fn keep(mut self) {
-        self.kept = true;
-        self.chain.service().release();
-        for daemon in &mut self.daemons {
-            daemon.release();
-        }
-    }
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        if !self.kept {
-            self.daemons.clear();
-            print::swept(&sweep::sweep(&self.traces));
-        }
-    }
-}
-
-/// How a run with this mark is known.
-fn traces(mark: &str) -> Traces {
-    Traces {
-        folder: Path::new(FOLDERS).join(format!("{PREFIX}{mark}")),
-        bridges: format!("ap-{mark}"),
-        tables: format!("apocryph_{mark}"),
-        cgroups: mark.into(),
-    }
-}
-
-/// Ends what runs of earlier demos, and takes away what is left of them.
-pub(crate) fn sweep_all() -> ExitCode {
-    let folders = std::fs::read_dir(FOLDERS).into_iter().flatten().flatten();
-    let names = folders.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let swept = names.filter_map(|name| Some(sweep::sweep(&traces(name.strip_prefix(PREFIX)?))));
-    let withstood = swept.filter(|swept| !print::swept(swept)).count();
-    if withstood == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Who does a step that `apocryph` tells of.

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use apocryph_testbed::until::until;
-use apocryph_testbed::{audit, traces};
 
 use crate::failure::{During, Result};
 use crate::record::Record;
@@ -43,7 +42,13 @@ async fn settle(record: &mut Record, stage: &mut Stage, pod: &str) -> Result<()>
         said.part("/agrees")?,
     );
     let channel = stage.channel(pod).await?;
-    let paid = stage.flows().await?.get(&channel).map_or(0, |flow| flow.claimed);
+    let paid = stage
+        .market
+        .flows()
+        .await
+        .during("reading the contract's events")?
+        .get(&channel)
+        .map_or(0, |flow| flow.claimed);
     record.check(
         &format!("{pod}: the contract paid what the publisher recomputes"),
         said.text("/paid/units")?,
@@ -61,7 +66,7 @@ async fn withdraw(record: &mut Record, stage: &mut Stage, pod: &str) -> Result<(
 
 /// To the unit, by the contract's events and the token's balances.
 async fn money(record: &mut Record, stage: &Stage) -> Result<()> {
-    let flows = stage.flows().await?;
+    let flows = stage.market.flows().await.during("reading the contract's events")?;
     record.check("there was a channel for every pod", PODS.len(), flows.len());
     for (channel, flow) in &flows {
         let expected = format!("{} in", flow.deposited);
@@ -73,15 +78,13 @@ async fn money(record: &mut Record, stage: &Stage) -> Result<()> {
             found,
         );
     }
-    let (rpc, contracts, token) = (stage.chain.rpc(), stage.chain.contracts(), stage.chain.token());
-    let held = audit::balance(rpc, token, contracts.payment).await.during("reading a balance")?;
+    let held = stage.market.deposits().await.during("reading a balance")?;
     record.check("the Payment contract holds nothing", 0, held);
     Ok(())
 }
 
 async fn nothing_left(record: &mut Record, mut stage: Stage) -> Result<()> {
-    stage.stop().await?;
-    let left: traces::Left = stage.traces.left().during("looking for what is left")?;
+    let left = stage.market.close().await?;
     record.check("no container, mount, interface, cgroup or process is left", "nothing", &left);
     Ok(())
 }

@@ -1,0 +1,176 @@
+//! A market on one machine: a dev chain and providers, each a process of its own. Whatever happens,
+//! nothing of it stays.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use apocryph_model::{Amount, ChainError, ChannelId};
+
+use crate::audit::{self, Flow};
+use crate::chain::{DevChain, StartError};
+use crate::cli::Cli;
+use crate::daemon::{Daemon, DaemonError, Offer, Site};
+use crate::sweep::sweep;
+use crate::traces::{Left, Traces};
+
+/// Not /tmp, which may be in memory: the upper side of an overlay needs a disk.
+const FOLDERS: &str = "/var/tmp";
+const PREFIX: &str = "apocryph-market-";
+/// A thousand of the dev chain's token.
+const PURSE: Amount = Amount(1_000_000_000_000_000_000_000);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A chain with providers. When it is dropped everything is ended, and all traces are taken away.
+#[derive(Debug)]
+pub struct Market {
+    /// The chain.
+    pub chain: DevChain,
+    /// The providers, in the order of their coming.
+    pub daemons: Vec<Daemon>,
+    /// How everything of it is known on this machine.
+    pub traces: Traces,
+    mark: String,
+    kept: bool,
+}
+
+/// Why there is no market.
+#[derive(Debug, thiserror::Error)]
+pub enum MarketError {
+    /// Its folder cannot be written, or this machine cannot be looked at.
+    #[error("the market's folder: {0}")]
+    Io(#[from] io::Error),
+    /// The chain does not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The chain refuses.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// A provider does not run.
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
+}
+
+impl Market {
+    /// Starts the chain. One market a process.
+    ///
+    /// # Errors
+    /// See [`MarketError`].
+    pub async fn open() -> Result<Self, MarketError> {
+        let mark = format!("m{:x}", std::process::id());
+        let traces = traces(&mark);
+        let folder = traces.folder.join("chain");
+        std::fs::create_dir_all(&folder)?;
+        let chain = DevChain::start(&folder).await?;
+        Ok(Self { chain, daemons: Vec::new(), traces, mark, kept: false })
+    }
+
+    /// Has a provider set up, registered and running.
+    ///
+    /// # Errors
+    /// See [`MarketError`].
+    pub async fn add_provider(&mut self, offer: &Offer) -> Result<&mut Daemon, MarketError> {
+        let number = u8::try_from(self.daemons.len()).unwrap_or(u8::MAX);
+        let site = Site {
+            engine: format!("{}{}", self.mark, char::from(b'a' + number)),
+            // Markets beside this one have networks of their own.
+            network: u8::try_from(128 + std::process::id() % 100).unwrap_or(128),
+            number,
+            folder: self.folder().join(&offer.name),
+        };
+        let daemon = Daemon::set_up(&self.chain, offer, site).await?;
+        Ok(self.daemons.push_mut(daemon))
+    }
+
+    /// The command line of one of the dev chain's accounts, with a thousand tokens to spend.
+    ///
+    /// # Errors
+    /// See [`MarketError`].
+    pub async fn publisher(&self, account: usize) -> Result<Cli, MarketError> {
+        let folder = self.folder().join(format!("publisher-{account}"));
+        std::fs::create_dir_all(&folder)?;
+        self.chain.mint(DevChain::key(account).address(), PURSE).await?;
+        Ok(Cli::of(&self.chain, account, &folder))
+    }
+
+    /// Where everything of it is.
+    pub fn folder(&self) -> &Path {
+        &self.traces.folder
+    }
+
+    /// The money of every channel, by the contract's events.
+    ///
+    /// # Errors
+    /// If the chain does not answer.
+    pub async fn flows(&self) -> io::Result<BTreeMap<ChannelId, Flow>> {
+        audit::flows(self.chain.rpc(), self.chain.contracts().payment).await
+    }
+
+    /// What the Payment contract holds of the token.
+    ///
+    /// # Errors
+    /// If the chain does not answer.
+    pub async fn deposits(&self) -> io::Result<u128> {
+        audit::balance(self.chain.rpc(), self.chain.token(), self.chain.contracts().payment).await
+    }
+
+    /// Ends providers and chain as their operators would; tells what is left of them on this
+    /// machine.
+    ///
+    /// # Errors
+    /// See [`MarketError`].
+    pub async fn close(&mut self) -> Result<Left, MarketError> {
+        for daemon in &mut self.daemons {
+            daemon.stop().await?;
+        }
+        self.chain.service().stop(PATIENCE).await?;
+        Ok(self.traces.left()?)
+    }
+
+    /// Lets everything run on when this is dropped.
+    pub fn keep(mut self) {
+        self.kept = true;
+        self.chain.service().release();
+        for daemon in &mut self.daemons {
+            daemon.release();
+        }
+    }
+}
+
+impl Drop for Market {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.daemons.clear();
+            // What withstands is seen by whoever looks with `sweep_all`.
+            let _ = sweep(&self.traces);
+        }
+    }
+}
+
+/// Ends and takes away every market of this machine; gives what withstood, by folder.
+///
+/// # Errors
+/// If this machine cannot be looked at.
+pub fn sweep_all() -> io::Result<Vec<(PathBuf, Left)>> {
+    let mut withstood = Vec::new();
+    for entry in std::fs::read_dir(FOLDERS)?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(mark) = name.strip_prefix(PREFIX) else { continue };
+        let left = sweep(&traces(mark))?;
+        if !left.is_empty() {
+            withstood.push((entry.path(), left));
+        }
+    }
+    Ok(withstood)
+}
+
+/// How a market with this mark is known.
+fn traces(mark: &str) -> Traces {
+    Traces {
+        folder: Path::new(FOLDERS).join(format!("{PREFIX}{mark}")),
+        bridges: format!("ap-{mark}"),
+        tables: format!("apocryph_{mark}"),
+        cgroups: mark.into(),
+    }
+}
