@@ -208,6 +208,11 @@ fn listening_at(printed: &str) -> Option<SocketAddr> {
     line.trim().parse().ok()
 }
 
+/// Whether anvil is on this machine.
+pub fn is_there() -> bool {
+    anvil().is_some()
+}
+
 /// The program in the npm packages of `contracts/`, without the wrapper that looks for it.
 fn anvil() -> Option<PathBuf> {
     let platform = match std::env::consts::ARCH {

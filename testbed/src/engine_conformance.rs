@@ -390,7 +390,7 @@ pub async fn replicas_outlive_a_restart(subject: &mut dyn Subject) {
     let before = engine.sample().await.unwrap();
     subject.restart().await;
     let engine = subject.engine();
-    assert_eq!(engine.replicas(pod.id).await.unwrap(), [replica.clone()]);
+    assert_eq!(engine.replicas(pod.id).await.unwrap(), std::slice::from_ref(&replica));
     let fault = ended(engine, brief.id, &short.id).await.expect("a fault");
     assert!(fault.text.contains("exit code 7"), "{fault}");
     let mut pods = engine.pods().await.unwrap();
@@ -400,7 +400,11 @@ pub async fn replicas_outlive_a_restart(subject: &mut dyn Subject) {
     assert_eq!(after.len(), 2);
     assert!(after.iter().all(|later| before.iter().any(|earlier| is_later(later, earlier))));
     engine.prepare(&pod).await.unwrap();
-    assert_eq!(engine.scale(pod.id, 1).await.unwrap(), [replica.clone()], "the same spec goes on");
+    assert_eq!(
+        engine.scale(pod.id, 1).await.unwrap(),
+        std::slice::from_ref(&replica),
+        "the same spec goes on"
+    );
     subject.restart().await;
     let engine = subject.engine();
     assert_eq!(engine.scale(pod.id, 0).await.unwrap(), [], "also when it was not prepared again");
@@ -425,9 +429,9 @@ pub async fn updates_replace_or_change_nothing(subject: &mut dyn Subject) {
     assert!(
         matches!(engine.prepare(&broken).await, Err(EngineError::Pod(fault)) if fault.code == "image-missing")
     );
-    assert_eq!(engine.scale(first.id, 1).await.unwrap(), [old.clone()]);
+    assert_eq!(engine.scale(first.id, 1).await.unwrap(), std::slice::from_ref(&old));
     engine.prepare(&second).await.unwrap();
-    assert_eq!(engine.replicas(first.id).await.unwrap(), [old.clone()], "until it is scaled");
+    assert_eq!(engine.replicas(first.id).await.unwrap(), std::slice::from_ref(&old), "until it is scaled");
     let new = scale_to_one(engine, &first).await;
     assert_ne!(new.id, old.id);
     assert_eq!(lines_of(engine, first.id, 2).await, ["one", "two"]);

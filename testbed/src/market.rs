@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use apocryph_model::{Amount, ChainError, ChannelId};
@@ -22,6 +23,9 @@ const PREFIX: &str = "apocryph-market-";
 const PURSE: Amount = Amount(1_000_000_000_000_000_000_000);
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How many were opened by this process.
+static OPENED: AtomicU8 = AtomicU8::new(0);
+
 /// A chain with providers. When it is dropped everything is ended, and all traces are taken away.
 #[derive(Debug)]
 pub struct Market {
@@ -32,6 +36,7 @@ pub struct Market {
     /// How everything of it is known on this machine.
     pub traces: Traces,
     mark: String,
+    network: u8,
     kept: bool,
 }
 
@@ -53,17 +58,20 @@ pub enum MarketError {
 }
 
 impl Market {
-    /// Starts the chain. One market a process.
+    /// Starts the chain.
     ///
     /// # Errors
     /// See [`MarketError`].
     pub async fn open() -> Result<Self, MarketError> {
-        let mark = format!("m{:x}", std::process::id());
+        let number = OPENED.fetch_add(1, Ordering::Relaxed) % 20;
+        // No mark is the beginning of another: it ends with its only letter from g on.
+        let mark = format!("m{:x}{}", std::process::id(), char::from(b'g' + number));
         let traces = traces(&mark);
         let folder = traces.folder.join("chain");
         std::fs::create_dir_all(&folder)?;
         let chain = DevChain::start(&folder).await?;
-        Ok(Self { chain, daemons: Vec::new(), traces, mark, kept: false })
+        let network = u8::try_from((std::process::id() + 7 * u32::from(number)) % 100 + 128).unwrap_or(128);
+        Ok(Self { chain, daemons: Vec::new(), traces, mark, network, kept: false })
     }
 
     /// Has a provider set up, registered and running.
@@ -75,7 +83,7 @@ impl Market {
         let site = Site {
             engine: format!("{}{}", self.mark, char::from(b'a' + number)),
             // Markets beside this one have networks of their own.
-            network: u8::try_from(128 + std::process::id() % 100).unwrap_or(128),
+            network: self.network,
             number,
             folder: self.folder().join(&offer.name),
         };

@@ -6,8 +6,8 @@ use crate::layout::{Image, Layer};
 /// Where the back listens, on localhost only.
 const BACK: &str = "127.0.0.1:8081";
 
-/// Answers requests at port 8080 by what the back says; `/cgi-bin/work` uses the processor for a
-/// while first.
+/// Answers requests at port 8080: `/cgi-bin/ask` with what the back says, `/cgi-bin/work` after using
+/// the processor for a while, `/cgi-bin/reach?ADDRESS` with whether it reaches another pod.
 pub fn front() -> Result<Image, ProgramError> {
     let ask =
         format!("#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\nwget -q -O - http://{BACK}/\n");
@@ -29,6 +29,6 @@ pub fn back(text: &str) -> Result<Image, ProgramError> {
 
 fn shell() -> Result<Layer, ProgramError> {
     let layer = with_program(base(), "busybox-static", "/bin/busybox", "bin/busybox")?;
-    let programs = ["sh", "httpd", "wget", "dd", "sha256sum", "printf"];
+    let programs = ["sh", "httpd", "wget", "dd", "sha256sum", "printf", "echo"];
     Ok(programs.iter().fold(layer, |layer, name| layer.symlink(&format!("bin/{name}"), "/bin/busybox")))
 }

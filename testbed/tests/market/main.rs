@@ -1,0 +1,31 @@
+//! The loop between the real programs, under kills and among tenants who mean no good.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod kills;
+mod pods;
+mod tenants;
+
+use apocryph_testbed::market::Market;
+
+/// A market with one provider, or `None` where this machine cannot hold one: says why.
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
+async fn market() -> Option<Market> {
+    if !std::fs::read_to_string("/proc/self/status").unwrap().contains("Uid:\t0\t") {
+        eprintln!("skipped: the provider's engine needs root");
+        return None;
+    }
+    for program in ["apocryph", "apocryphd"] {
+        if !apocryph_testbed::program(program).exists() {
+            eprintln!("skipped: {program} is not built: run `make build`");
+            return None;
+        }
+    }
+    if !apocryph_testbed::chain::is_there() {
+        eprintln!("skipped: anvil is missing: run `npm ci --prefix contracts`");
+        return None;
+    }
+    let mut market = Market::open().await.unwrap();
+    market.add_provider(&pods::offer()).await.unwrap();
+    Some(market)
+}
