@@ -64,7 +64,8 @@ impl Failure {
         match self {
             Self::Settings(_) => publisher("settings"),
             Self::Key(_) => publisher("key"),
-            Self::NoManifest { .. } | Self::Manifest(_) => publisher("manifest"),
+            Self::Manifest(error) => Fault::lasting(Who::Publisher, "manifest", in_one_line(error)),
+            Self::NoManifest { .. } => publisher("manifest"),
             Self::Write { .. } | Self::Network(_) => publisher("host"),
             Self::UseCase(error) => error.fault(),
             Self::Disagreement => Fault::lasting(Who::Provider, "disagreement", self.to_string()),
@@ -92,6 +93,17 @@ impl Failure {
                 Who::Internal => 70,
             },
         }
+    }
+}
+
+/// Every problem of the manifest, for those who are not shown its text.
+fn in_one_line(error: &ManifestError) -> String {
+    match error {
+        ManifestError::Invalid(invalid) => {
+            let problems: Vec<_> = invalid.problems().iter().map(ToString::to_string).collect();
+            format!("{invalid}: {}", problems.join("; "))
+        }
+        ManifestError::TooLarge { .. } | ManifestError::NotText { .. } => error.to_string(),
     }
 }
 
