@@ -105,6 +105,16 @@ impl Cgroups {
         self.in_each_tree(group, remove_tree)
     }
 
+    /// Removes the group where nothing is below it; another engine's may be.
+    pub(crate) fn remove_if_empty(&self, group: &str) -> io::Result<()> {
+        self.in_each_tree(group, |dir| match fs::remove_dir(dir) {
+            Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ResourceBusy) => {
+                Err(error)
+            }
+            _ => Ok(()),
+        })
+    }
+
     fn in_each_tree(&self, group: &str, action: fn(&Path) -> io::Result<()>) -> io::Result<()> {
         match self {
             Self::V1 { trees, .. } => trees.iter().try_for_each(|tree| action(&within(tree, group))),

@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use apocryph_model::Bytes;
 
+/// The group of all engines of the host.
+pub(crate) const CGROUP: &str = "/apocryph";
+
 /// Everything that an [`EmbeddedEngine`](crate::EmbeddedEngine) is told of its host.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -95,7 +98,7 @@ impl InstanceName {
 
     /// Below the root of every cgroup hierarchy.
     pub(crate) fn cgroup(&self) -> String {
-        format!("/apocryph/{}", self.0)
+        format!("{CGROUP}/{}", self.0)
     }
 }
 

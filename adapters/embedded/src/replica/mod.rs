@@ -26,7 +26,7 @@ use apocryph_model::{ChannelId, Digest, Fault, Who};
 use apocryph_provider::{EngineError, Reading, Replica, ReplicaState};
 
 use crate::cgroup::Cgroups;
-use crate::config::Config;
+use crate::config::{CGROUP, Config};
 use crate::host_error::{Doing as _, HostError};
 use crate::network::{Addresses, Network, Traffic};
 use crate::pod_store::{PodStore, remove_all};
@@ -271,7 +271,8 @@ impl Replicas {
 
     /// Removes the cgroup of all replicas, none of which is left.
     pub(crate) fn close(&self) -> Result<(), HostError> {
-        self.cgroups.remove(&self.config.name.cgroup()).doing("remove the cgroup")
+        let removed = self.cgroups.remove(&self.config.name.cgroup());
+        removed.and_then(|()| self.cgroups.remove_if_empty(CGROUP)).doing("remove the cgroup")
     }
 
     /// Writes down the end of a replica whose shim has closed its connection, and clears it away.

@@ -2,27 +2,28 @@
 //! whatever happens; replicas and cgroups are removed after it, failed or not.
 
 #![allow(dead_code, reason = "each test binary uses its part")]
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests tell by panics and lines")]
 
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use apocryph_embedded::{Config, EmbeddedEngine};
-use apocryph_model::Digest;
+use apocryph_model::{Digest, LogQuery};
 use apocryph_provider::Engine;
 use apocryph_seal::{DeploymentKey, LayerEncryptor, LayerKeys, encrypted_media_type, sha256};
-use apocryph_testbed::engine_conformance::Subject;
+use apocryph_testbed::engine_conformance::{PodUnderTest, Subject};
 use apocryph_testbed::layout::Image;
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _};
 use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
@@ -45,6 +46,7 @@ pub(crate) struct Bench {
     pub(crate) key: DeploymentKey,
     pub(crate) blobs: Blobs,
     pub(crate) dir: TempDir,
+    small_disk: bool,
 }
 
 /// Runs a test on an engine of its own; as root only.
@@ -79,7 +81,7 @@ impl Bench {
         let name = fresh_name();
         let config = config(&name, dir.path(), registry);
         let engine = Some(EmbeddedEngine::open(config.clone()).await.unwrap());
-        Self { config, name, engine, key: DeploymentKey::generate().unwrap(), blobs, dir }
+        Self { config, name, engine, key: DeploymentKey::generate().unwrap(), blobs, small_disk: false, dir }
     }
 
     pub(crate) fn engine(&self) -> &EmbeddedEngine {
@@ -140,6 +142,48 @@ impl Bench {
         self.put(serde_json::to_vec(&manifest).unwrap())
     }
 
+    /// The unpacked layers of all publishers, whole or not.
+    pub(crate) fn layers(&self) -> Vec<PathBuf> {
+        let entries = |dir: &Path| std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+        entries(&self.config.data_dir.join("layers")).flat_map(|publisher| entries(&publisher)).collect()
+    }
+
+    /// Those whose command line holds `text`.
+    pub(crate) fn processes(&self, text: &str) -> Vec<i32> {
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let with_text = processes.filter_map(|process| {
+            let pid = process.file_name().to_str()?.parse().ok()?;
+            let line = std::fs::read_to_string(process.path().join("cmdline")).ok()?;
+            line.contains(text).then_some(pid)
+        });
+        with_text.collect()
+    }
+
+    /// Runs one replica until it has written so many lines, and stops it.
+    pub(crate) async fn first_lines(&self, pod: PodUnderTest, count: usize) -> Vec<String> {
+        let pod = pod.build(self);
+        self.engine().prepare(&pod).await.unwrap();
+        self.engine().scale(pod.id, 1).await.unwrap();
+        let query = LogQuery { follow: true, ..LogQuery::default() };
+        let lines = self.engine().logs(pod.id, query).await.unwrap();
+        let lines = lines.take(count).map(|line| line.text).collect();
+        let lines = tokio::time::timeout(Duration::from_secs(60), lines).await.unwrap();
+        self.engine().scale(pod.id, 0).await.unwrap();
+        lines
+    }
+
+    /// Opens the engine anew with its data on a file system of this size, in bytes.
+    pub(crate) async fn restart_on_small_disk(&mut self, size: u64) {
+        self.engine.take().unwrap().close().await.unwrap();
+        self.config.data_dir = self.dir.path().join("small");
+        std::fs::create_dir(&self.config.data_dir).unwrap();
+        let options = format!("size={size}");
+        let flags = MsFlags::empty();
+        mount(Some("tmpfs"), &self.config.data_dir, Some("tmpfs"), flags, Some(options.as_str())).unwrap();
+        self.small_disk = true;
+        self.engine = Some(EmbeddedEngine::open(self.config.clone()).await.unwrap());
+    }
+
     async fn clean_up(&mut self) {
         if self.engine.is_none() {
             self.engine = Some(EmbeddedEngine::open(self.config.clone()).await.unwrap());
@@ -152,6 +196,9 @@ impl Bench {
             engine.forget(&reading.replica).await.unwrap();
         }
         self.engine.take().unwrap().close().await.unwrap();
+        if self.small_disk {
+            nix::mount::umount(&self.config.data_dir).unwrap();
+        }
     }
 
     fn assert_nothing_left(&self) {

@@ -1,0 +1,127 @@
+//! What the engine does to its host: nothing in the clear on the disk, nothing left, and nothing
+//! beyond its limits. Needs root.
+
+#![expect(clippy::unwrap_used, reason = "these are tests: what fails is to panic")]
+
+mod support;
+
+use std::process::Command;
+use std::time::Duration;
+
+use apocryph_embedded::check;
+use apocryph_model::{Bytes, Fault, VolumeKind, Who};
+use apocryph_provider::{Engine as _, EnginePod, ReplicaState};
+use apocryph_testbed::engine_conformance::{PodUnderTest, Subject as _, shell};
+use support::{Bench, with_engine};
+
+const MARKER: &str = "correct-horse-battery-staple";
+
+async fn ended(bench: &Bench, pod: &EnginePod, replica: &str) -> Option<Fault> {
+    let ended = bench.engine().ended(pod.id, replica);
+    tokio::time::timeout(Duration::from_secs(60), ended).await.expect("it ends").unwrap()
+}
+
+#[test]
+fn secrets_stand_in_memory_only() {
+    with_engine(|bench| {
+        Box::pin(async move {
+            let image = bench.ship(&shell()).await;
+            let pod = PodUnderTest::new(1, image)
+                .container("main", "cat /secret/file; echo $PASSWORD; sleep 600")
+                .with(|container| drop(container.env.insert("PASSWORD".into(), MARKER.into())))
+                .volume("secret", "/secret", VolumeKind::Secret, &[("file", MARKER)])
+                .build(bench);
+            bench.engine().prepare(&pod).await.unwrap();
+            bench.engine().scale(pod.id, 1).await.unwrap();
+            let found = |dir: &std::path::Path| {
+                let output =
+                    Command::new("grep").args(["-rl", MARKER, "--exclude-dir=logs"]).arg(dir).output();
+                String::from_utf8(output.unwrap().stdout).unwrap()
+            };
+            assert_eq!(found(&bench.config.data_dir), "");
+            assert!(!found(&bench.config.run_dir).is_empty(), "the search finds what there is");
+            let mounts = std::fs::read_to_string("/proc/thread-self/mounts").unwrap();
+            let run_dir = format!("{} tmpfs", bench.config.run_dir.display());
+            assert!(mounts.contains(&run_dir), "{mounts}");
+        })
+    });
+}
+
+#[test]
+fn the_shims_end_is_the_replicas_end() {
+    with_engine(|bench| {
+        Box::pin(async move {
+            let image = bench.ship(&shell()).await;
+            let pod = PodUnderTest::new(1, image).container("main", "sleep 98765").build(bench);
+            bench.engine().prepare(&pod).await.unwrap();
+            let replica = bench.engine().scale(pod.id, 1).await.unwrap().remove(0);
+            let before = bench.engine().sample().await.unwrap();
+            let shim = bench.processes(&replica.id);
+            assert_eq!((shim.len(), bench.processes("98765").len()), (1, 1));
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(shim[0]), nix::sys::signal::Signal::SIGKILL)
+                .unwrap();
+            let fault = ended(bench, &pod, &replica.id).await.expect("a fault");
+            assert_eq!((fault.who, fault.code.as_str()), (Who::Provider, "shim-killed"));
+            assert!(bench.processes("98765").is_empty());
+            let last = bench.engine().sample().await.unwrap().remove(0);
+            assert!(last.last && last.cpu_us >= before[0].cpu_us && last.running_ms == before[0].running_ms);
+            assert!(matches!(
+                bench.engine().replicas(pod.id).await.unwrap()[0].state,
+                ReplicaState::Failed(_)
+            ));
+        })
+    });
+}
+
+#[test]
+fn a_stubborn_container_is_killed_after_its_grace() {
+    with_engine(|bench| {
+        Box::pin(async move {
+            let image = bench.ship(&shell()).await;
+            let script = "trap 'echo not yet' TERM; echo ready; while :; do sleep 1 & wait; done";
+            let lines = bench.first_lines(PodUnderTest::new(1, image).container("main", script), 1).await;
+            assert_eq!(lines, ["ready"]);
+        })
+    });
+}
+
+#[test]
+fn storage_beyond_its_size_ends_the_replica() {
+    with_engine(|bench| {
+        Box::pin(async move {
+            let image = bench.ship(&shell()).await;
+            let size = Bytes(1 << 20);
+            let pod = PodUnderTest::new(1, image)
+                .container("main", "dd if=/dev/zero of=/data/big bs=1M count=4; sleep 600")
+                .volume("data", "/data", VolumeKind::Ephemeral { size }, &[])
+                .build(bench);
+            bench.engine().prepare(&pod).await.unwrap();
+            let replica = bench.engine().scale(pod.id, 1).await.unwrap().remove(0);
+            let fault = ended(bench, &pod, &replica.id).await.expect("a fault");
+            assert_eq!((fault.who, fault.code.as_str()), (Who::Publisher, "storage-exceeded"));
+            assert!(fault.text.contains("volume data holds more than its 1Mi"), "{fault}");
+        })
+    });
+}
+
+#[test]
+fn a_host_that_does_is_told_so() {
+    with_engine(|bench| {
+        Box::pin(async move {
+            let lacks = |config: apocryph_embedded::Config| {
+                tokio::task::spawn_blocking(move || check(&config)).map(|lacks| lacks.unwrap())
+            };
+            use futures::FutureExt as _;
+            let found = lacks(bench.config.clone()).await;
+            assert!(found.iter().all(|lack| !lack.fatal), "{found:?}");
+            let mut config = bench.config.clone();
+            config.runtime = "no-such-runtime".into();
+            config.data_dir = "/proc/none".into();
+            let found = lacks(config).await;
+            let fatal: Vec<&str> =
+                found.iter().filter(|lack| lack.fatal).map(|lack| lack.what.as_str()).collect();
+            assert_eq!(fatal.len(), 2, "{found:?}");
+            assert!(fatal[0].contains("no-such-runtime") && fatal[1].contains("/proc/none"));
+        })
+    });
+}
