@@ -27,7 +27,7 @@ test: test-packages contracts/node_modules build ## Every test
 	@echo "Every test passed."
 
 contracts: contracts/node_modules ## The tests of the contracts
-	cd contracts && FORGE_SNAPSHOT_CHECK=true npx forge test --isolate && npm run --silent abi:check
+	cd contracts && tools/forge test && tools/export-abi --check
 
 tidy: ## Checks of the sources: formatting, lints, layers, names, docs
 	cargo fmt --all --check

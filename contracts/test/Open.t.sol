@@ -108,8 +108,12 @@ contract OpenTest is Base {
         o.podId = keccak256("second");
         o.terms.token = second;
         open(o);
+        o.podId = keccak256("third");
+        o.terms.token = token;
+        open(o);
         eq(payment.codeOf(token), 1);
         eq(payment.codeOf(second), 2);
+        eq(address(payment.tokenOf(1)), address(token));
         eq(address(payment.tokenOf(2)), address(second));
         vm.expectRevert(abi.encodeWithSelector(IPayment.UnknownToken.selector, 3));
         payment.tokenOf(3);

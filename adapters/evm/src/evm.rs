@@ -75,6 +75,15 @@ impl Evm {
         self.found.get_or_try_init(check).await.copied()
     }
 
+    /// What the account holds of the chain's own coin, which transactions cost, in its smallest unit.
+    ///
+    /// # Errors
+    /// No endpoint answers, or one of another chain.
+    pub async fn coins(&self) -> Result<apocryph_model::Amount, ChainError> {
+        let held = self.account.rpc().get_balance(self.account.address()).await;
+        Ok(apocryph_model::Amount(held.map_err(|e| self.account.error(&e))?.saturating_to()))
+    }
+
     async fn expect_code(&self, contract: &'static str, at: Address) -> Result<(), ChainError> {
         let code = self.account.rpc().get_code_at(at).await.map_err(|e| self.account.error(&e))?;
         if code.is_empty() { Err(no_contract(contract, at)) } else { Ok(()) }

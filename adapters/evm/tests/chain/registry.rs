@@ -19,7 +19,7 @@ async fn a_provider_registers_changes_and_leaves() {
     assert_eq!(provider.registered().await.unwrap(), Some(first.clone()));
     let second = Offering { name: "Second".into(), ..first };
     provider.register(&second).await.unwrap();
-    assert_eq!(publisher.list_providers().await.unwrap(), [second.clone()]);
+    assert_eq!(publisher.list_providers().await.unwrap(), std::slice::from_ref(&second));
 
     let nameless = Offering { name: String::new(), ..second };
     let refused = provider.register(&nameless).await.unwrap_err().to_string();
