@@ -54,7 +54,7 @@ impl Printer {
                 let result = serde_json::to_value(result).map_err(|e| Failure::Output(e.into()))?;
                 self.stamped(json!({"event": "result", "command": command, "result": result})).to_string()
             }
-            Mode::Bars(_) | Mode::Lines(_) => result.to_string(),
+            Mode::Bars(_) | Mode::Lines(_) => printable(&result.to_string()),
         };
         self.out(&line)
     }
@@ -63,7 +63,7 @@ impl Printer {
     pub(crate) fn item(&self, item: &(impl Serialize + Display)) -> Result<(), Failure> {
         let line = match &*self.mode {
             Mode::Json => serde_json::to_string(item).map_err(|e| Failure::Output(e.into()))?,
-            Mode::Bars(_) | Mode::Lines(_) => item.to_string(),
+            Mode::Bars(_) | Mode::Lines(_) => printable(&item.to_string()),
         };
         self.out(&line)
     }
@@ -120,9 +120,14 @@ impl Printer {
     }
 }
 
+/// Without the control characters by which a provider or a container could play with the terminal.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| matches!(c, '\n' | '\t') || !c.is_control()).collect()
+}
+
 /// A manifest's problems are shown in its text, everything else in a sentence.
 fn explain(failure: &Failure) -> String {
-    let sentence = format!("\u{1b}[1;31merror:\u{1b}[0m {failure}");
+    let sentence = format!("\u{1b}[1;31merror:\u{1b}[0m {}", printable(&failure.to_string()));
     let Failure::Manifest(error) = failure else { return sentence };
     let mut shown = String::new();
     let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode());

@@ -2,12 +2,10 @@
 //! stood.
 
 use crate::{
-    Budget, Candidate, Collected, Deployment, Error, Estimate, Preferences, Publisher, Token, Trusted,
-    journal::Journal,
-    open_channel::{Payment, keep},
-    select_provider::Selected,
+    Budget, Candidate, Collected, Deployment, Error, Estimate, Payment, Preferences, Publisher, Token,
+    Trusted, journal::Journal, open_channel::keep, select_provider::Selected,
 };
-use apocryph_model::{Address, ChainError, Channel, ChannelId, Decimal, Endpoint, Manifest, Name, PodId};
+use apocryph_model::{Address, Amount, ChainError, Channel, Decimal, Endpoint, Manifest, Name};
 use futures::join;
 use std::path::PathBuf;
 
@@ -50,10 +48,18 @@ pub struct Deployed {
 pub struct Plan {
     /// The pod's name.
     pub name: Name,
-    /// Where it would go, and at what cost.
-    pub candidate: Candidate,
-    /// What would be paid in; `None` where a channel is open already.
-    pub budget: Option<Budget>,
+    /// The provider's account.
+    pub provider: Address,
+    /// What the provider calls itself.
+    pub provider_name: String,
+    /// What the pod would cost there.
+    pub estimate: Estimate,
+    /// In which token.
+    pub token: Token,
+    /// How it would be paid for.
+    pub payment: Payment,
+    /// What the account holds, which may be too little.
+    pub held: Amount,
 }
 
 /// Where the pod goes, and how it is paid for.
@@ -75,7 +81,7 @@ impl Publisher {
         let _lock = self.deployments.lock(&order.manifest.name)?;
         let collected = self.collect(&order.manifest, &order.folder).await?;
         let site = self.settle(order, &collected).await?;
-        self.check_payment(&site.token, &site.payment).await?;
+        self.check_balance(&site.token, site.payment.cost()).await?;
         let journal = Journal::new(&*self.deployments, site.deployment.clone());
         journal.write(|_| ())?;
         let channel = self.carry_out(order, &collected, &site, &journal).await?;
@@ -86,18 +92,11 @@ impl Publisher {
     #[tracing::instrument(skip_all, fields(pod = %order.manifest.name))]
     pub async fn plan(&self, order: &Order) -> Result<Plan, Error> {
         let collected = self.collect(&order.manifest, &order.folder).await?;
-        let offerings = self.list_providers().await?;
-        let Order { manifest, preferences, fund, .. } = order;
-        let selected =
-            self.select_provider(offerings, &collected, &manifest.constraints, preferences).await?;
-        let Selected { candidate, offer, .. } = selected;
-        let pod = PodId::of(&manifest.name);
-        let id = ChannelId::of(self.chain.account(), offer.provider, pod);
-        let budget = match self.chain.channel(id).await? {
-            Some(_) => None,
-            None => Some(Budget::of(&candidate.estimate, &offer, &candidate.token, fund.as_ref())?),
-        };
-        Ok(Plan { name: manifest.name.clone(), candidate, budget })
+        let site = self.settle(order, &collected).await?;
+        let held = self.chain.balance(site.token.address).await?;
+        let Site { deployment, token, estimate, payment, .. } = site;
+        let Deployment { name, provider, provider_name, .. } = deployment;
+        Ok(Plan { name, provider, provider_name, estimate, token, payment, held })
     }
 
     async fn carry_out(
@@ -109,7 +108,7 @@ impl Publisher {
     ) -> Result<Channel, Error> {
         let id = site.deployment.channel();
         let (channel, encrypted) = join!(
-            self.open_channel(id, &site.payment, journal),
+            self.open_channel(&site.payment, journal),
             self.encrypt(collected, &order.folder, journal),
         );
         let channel = channel.inspect_err(|error| self.take_back(site, error))?;
@@ -185,12 +184,7 @@ impl Publisher {
         let fund = order.fund.as_ref();
         let payment = match self.chain.channel(deployment.channel()).await? {
             Some(channel) => keep(channel, &offer.terms, &estimate, &token, fund)?,
-            None => Payment::Open(Budget::of(&estimate, &offer, &token, fund)?.opening(
-                deployment.provider,
-                PodId::of(&deployment.name),
-                &token,
-                offer.terms,
-            )),
+            None => Payment::Open(Budget::of(&estimate, &offer, &token, fund)?),
         };
         Ok(Site { deployment, trusted, token, estimate, payment, new })
     }

@@ -45,7 +45,7 @@ pub use fund::Funded;
 pub use images::{EncryptedImage, ImageError, Images, ResolvedImage};
 pub use list_providers::Listed;
 pub use money::{Money, MoneyError};
-pub use open_channel::Budget;
+pub use open_channel::{Budget, Payment};
 pub use provider_link::{LinkError, LocalBlob, Network, ProviderLink};
 pub use publisher::Publisher;
 pub use remove::Removed;

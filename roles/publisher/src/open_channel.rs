@@ -2,9 +2,10 @@
 //! one.
 
 use crate::{
-    Error, Estimate, Evidence, Money, MoneyError, Opening, Publisher, Step, Token, journal::Journal,
+    Deployment, Error, Estimate, Evidence, Money, MoneyError, Opening, Publisher, Step, Token,
+    journal::Journal,
 };
-use apocryph_model::{Address, Amount, Channel, ChannelId, Decimal, Offer, PodId, Rate, Terms};
+use apocryph_model::{Amount, Channel, Decimal, Offer, PodId, Rate, Terms};
 use serde::Serialize;
 
 /// What a channel will be opened with.
@@ -22,9 +23,10 @@ pub struct Budget {
 }
 
 /// How the channel is to be had. Made before anything is signed.
-pub(crate) enum Payment {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Payment {
     /// It is to be opened.
-    Open(Opening),
+    Open(Budget),
     /// It is open, and this much more is to be paid in.
     Keep(Channel, Amount),
 }
@@ -62,15 +64,15 @@ impl Budget {
         })
     }
 
-    pub(crate) fn opening(&self, provider: Address, pod: PodId, token: &Token, terms: Terms) -> Opening {
+    fn opening(&self, deployment: &Deployment) -> Opening {
         Opening {
-            provider,
-            pod,
-            token: token.address,
+            provider: deployment.provider,
+            pod: PodId::of(&deployment.name),
+            token: deployment.token,
             deposit: self.deposit.amount,
             max_rate: self.max_rate,
             unlock_delay: self.unlock_delay,
-            terms,
+            terms: deployment.terms,
         }
     }
 }
@@ -114,10 +116,10 @@ pub(crate) fn keep(
 }
 
 impl Payment {
-    /// What leaves the account.
-    fn cost(&self) -> Amount {
+    /// What leaves the account by it.
+    pub fn cost(&self) -> Amount {
         match self {
-            Self::Open(opening) => opening.deposit,
+            Self::Open(budget) => budget.deposit.amount,
             Self::Keep(_, more) => *more,
         }
     }
@@ -136,22 +138,19 @@ impl Publisher {
         Ok(())
     }
 
-    pub(crate) async fn check_payment(&self, token: &Token, payment: &Payment) -> Result<(), Error> {
-        self.check_balance(token, payment.cost()).await
-    }
-
     /// Opens the channel, or tops it up where it is open, and notes its epoch.
     #[tracing::instrument(skip_all)]
     pub(crate) async fn open_channel(
         &self,
-        id: ChannelId,
         payment: &Payment,
         journal: &Journal<'_>,
     ) -> Result<Channel, Error> {
         self.reporter.begun(Step::OpenChannel);
+        let deployment = journal.now();
+        let id = deployment.channel();
         let mut evidence = vec![Evidence::Channel(id)];
         let transaction = match payment {
-            Payment::Open(opening) => Some(self.chain.open_channel(opening).await?),
+            Payment::Open(budget) => Some(self.chain.open_channel(&budget.opening(&deployment)).await?),
             Payment::Keep(_, Amount::ZERO) => None,
             Payment::Keep(channel, more) => Some(self.chain.fund(channel, *more).await?),
         };

@@ -9,7 +9,7 @@ use crate::{
     world,
 };
 use apocryph_model::{Address, ChannelId, Endpoint, Name};
-use apocryph_publisher::{Budget, Deployed, Money, Order, Plan, Preferences};
+use apocryph_publisher::{Budget, Deployed, Money, Order, Payment, Plan, Preferences};
 use serde::Serialize;
 use std::{
     fmt,
@@ -119,21 +119,30 @@ struct Planned<'a> {
     provider_name: &'a str,
     unattested: bool,
     cost: Cost,
+    /// What would be paid in.
+    deposit: Money,
+    /// What the account holds.
+    held: Money,
     /// `None` where a channel is open already.
     budget: Option<&'a Budget>,
 }
 
 impl<'a> Planned<'a> {
     fn of(plan: &'a Plan, unattested: bool) -> Self {
-        let candidate = &plan.candidate;
+        let budget = match &plan.payment {
+            Payment::Open(budget) => Some(budget),
+            Payment::Keep(..) => None,
+        };
         Self {
             dry_run: true,
             name: &plan.name,
-            provider: candidate.offering.provider,
-            provider_name: &candidate.offering.name,
+            provider: plan.provider,
+            provider_name: &plan.provider_name,
             unattested,
-            cost: Cost::of(&candidate.estimate, &candidate.token),
-            budget: plan.budget.as_ref(),
+            cost: Cost::of(&plan.estimate, &plan.token),
+            deposit: plan.token.money(plan.payment.cost()),
+            held: plan.token.money(plan.held),
+            budget,
         }
     }
 }
@@ -145,11 +154,13 @@ impl fmt::Display for Planned<'_> {
             writeln!(f, "  unattested  {UNATTESTED}")?;
         }
         writeln!(f, "  would cost  {}", self.cost)?;
+        let enough = if self.held.amount < self.deposit.amount { ": TOO LITTLE" } else { "" };
+        let account = format!("the account holds {}{enough}", self.held);
         match self.budget {
-            None => f.write_str("  paid by     the channel that is open already"),
+            None => write!(f, "  pays in     {} into the channel that is open; {account}", self.deposit),
             Some(budget) => {
                 let lasts = budget.lasts.map_or_else(|| "for ever".into(), display_seconds);
-                writeln!(f, "  deposit     {}, at least {lasts}", budget.deposit)?;
+                writeln!(f, "  pays in     {}, at least {lasts}; {account}", self.deposit)?;
                 let delay = display_seconds(budget.unlock_delay);
                 write!(f, "  comes back  what is not used, {delay} after `apocryph unlock`")
             }

@@ -31,10 +31,9 @@ fn now_ms() -> u64 {
 #[serde(transparent)]
 struct Line(LogLine);
 
-/// Control characters of a container do not reach the terminal.
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text: String = self.0.text.chars().filter(|c| *c == '\t' || !c.is_control()).collect();
-        write!(f, "{}/{} | {text}", self.0.container, self.0.replica)
+        let LogLine { container, replica, text, .. } = &self.0;
+        write!(f, "{container}/{replica} | {text}")
     }
 }

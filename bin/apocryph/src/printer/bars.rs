@@ -1,5 +1,6 @@
 //! Progress at a terminal: a bar per step that is under way.
 
+use super::printable;
 use apocryph_publisher::{Event, Step};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::{
@@ -45,7 +46,7 @@ impl Bars {
                 let evidence: Vec<_> = evidence.iter().map(ToString::to_string).collect();
                 self.with(step, |bar| {
                     bar.set_style(style("✓ {prefix:16} {elapsed:>5} {msg}"));
-                    bar.finish_with_message(evidence.join(", "));
+                    bar.finish_with_message(printable(&evidence.join(", ")));
                 });
             }
         }
@@ -66,7 +67,7 @@ impl Bars {
 
     fn note(&self, line: &str) {
         // Progress is a courtesy: without a place to write it the command goes on.
-        let _ = self.all.println(line);
+        let _ = self.all.println(printable(line));
     }
 }
 

@@ -1,5 +1,6 @@
 //! Progress where there is no terminal: a line per step.
 
+use super::printable;
 use apocryph_publisher::{Event, Step};
 use std::{
     collections::HashMap,
@@ -38,7 +39,7 @@ impl Lines {
             }
         };
         // Progress is a courtesy: without a place to write it the command goes on.
-        let _ = writeln!(anstream::stderr(), "{}", line.trim_end());
+        let _ = writeln!(anstream::stderr(), "{}", printable(line.trim_end()));
     }
 
     /// The percentage, where another quarter is full.

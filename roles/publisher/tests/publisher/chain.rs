@@ -4,6 +4,7 @@ use apocryph_model::{Address, Amount, ChainError, Channel, ChannelId, Hash32, Of
 use apocryph_publisher::{Chain, Claimed, Opening, Token};
 use async_trait::async_trait;
 use std::{collections::BTreeMap, sync::Mutex};
+use tokio::task::yield_now;
 
 pub(crate) const ACCOUNT: Address = Address([0xaa; 20]);
 pub(crate) const TOKEN: Address = Address([0x70; 20]);
@@ -41,7 +42,15 @@ impl MemoryChain {
         }
     }
 
-    fn transact(&self, act: impl FnOnce(&mut Books)) -> Result<TransactionId, ChainError> {
+    /// A run may be cut off before it is sent, and after it was mined.
+    async fn transact(&self, act: impl FnOnce(&mut Books) + Send) -> Result<TransactionId, ChainError> {
+        yield_now().await;
+        let mined = self.mine(act);
+        yield_now().await;
+        mined
+    }
+
+    fn mine(&self, act: impl FnOnce(&mut Books)) -> Result<TransactionId, ChainError> {
         let mut books = self.0.lock().unwrap();
         if let Some(error) = books.refuse.take().or(books.down.clone()) {
             return Err(error);
@@ -98,6 +107,7 @@ impl Chain for MemoryChain {
             books.held = books.held.saturating_sub(opening.deposit);
             assert!(books.channels.insert(channel.id(), channel).is_none(), "reopened while open");
         })
+        .await
     }
     async fn fund(&self, channel: &Channel, amount: Amount) -> Result<TransactionId, ChainError> {
         self.transact(|books| {
@@ -105,6 +115,7 @@ impl Chain for MemoryChain {
             let channel = books.channels.get_mut(&channel.id()).expect("an open channel");
             channel.deposited = channel.deposited.saturating_add(amount);
         })
+        .await
     }
     async fn unlock(&self, channel: &Channel) -> Result<TransactionId, ChainError> {
         self.transact(|books| {
@@ -112,15 +123,18 @@ impl Chain for MemoryChain {
             let channel = books.channels.get_mut(&channel.id()).expect("an open channel");
             assert_eq!(channel.unlock_at.replace(now + channel.unlock_delay), None, "unlocked twice");
         })
+        .await
     }
     async fn withdraw(&self, channel: &Channel) -> Result<(TransactionId, Amount), ChainError> {
         let mut refund = Amount::ZERO;
-        let transaction = self.transact(|books| {
-            let closed = books.channels.remove(&channel.id()).expect("an open channel");
-            assert!(closed.unlocked(books.now), "withdrawn early");
-            refund = closed.balance();
-            books.held = books.held.saturating_add(refund);
-        })?;
+        let transaction = self
+            .transact(|books| {
+                let closed = books.channels.remove(&channel.id()).expect("an open channel");
+                assert!(closed.unlocked(books.now), "withdrawn early");
+                refund = closed.balance();
+                books.held = books.held.saturating_add(refund);
+            })
+            .await?;
         Ok((transaction, refund))
     }
     async fn claims(&self, _: ChannelId) -> Result<Vec<Claimed>, ChainError> {

@@ -4,7 +4,9 @@ use crate::world::{World, manifest, name, order};
 use apocryph_model::{
     Amount, ChainError, EnvValue, Fault, Hash32, PodSpec, ProvisionRequest, SecretSource, Who,
 };
-use apocryph_publisher::{CollectError, Deployments, Error, Evidence, LinkError, MoneyError, Order, Step};
+use apocryph_publisher::{
+    CollectError, Deployments, Error, Evidence, LinkError, MoneyError, Order, Payment, Step,
+};
 use apocryph_seal::{DeploymentKey, EnvelopeKey};
 
 const ALL: [Step; 7] = [
@@ -229,7 +231,17 @@ async fn a_dry_run_signs_and_keeps_nothing() {
     let world = World::one();
     let plan = world.publisher.plan(&order()).await.unwrap();
     assert_eq!(world.steps(), ALL[..3]);
-    assert_eq!(plan.budget.unwrap().deposit.to_string(), "8.640001 TEST");
+    assert_eq!(plan.token.money(plan.payment.cost()).to_string(), "8.640001 TEST");
     assert_eq!(world.chain.0.lock().unwrap().transactions, 0);
     assert_eq!(world.deployments.find(&manifest().name).unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_dry_run_of_a_deployed_pod_is_about_its_own_provider() {
+    let world = World::with(&[crate::peers::offering(1, 20)]);
+    world.publisher.deploy(&order()).await.unwrap();
+    world.chain.0.lock().unwrap().offerings.push(crate::peers::offering(2, 10));
+    let plan = world.publisher.plan(&order()).await.unwrap();
+    assert_eq!(plan.provider, apocryph_model::Address([1; 20]));
+    assert!(matches!(plan.payment, Payment::Keep(_, Amount::ZERO)), "{:?}", plan.payment);
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 mod chain;
+mod cutting_off;
 mod deploying;
 mod money;
 mod peers;

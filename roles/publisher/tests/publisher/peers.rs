@@ -13,6 +13,7 @@ use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
 };
+use tokio::task::yield_now;
 
 const LETTERS: &[u8] = b"abcdefghijkmnopqrstuvwxyz";
 
@@ -49,6 +50,18 @@ pub(crate) struct Room {
     pub(crate) records: Vec<UsageRecord>,
     /// What the next provision meets.
     pub(crate) refuse: Option<LinkError>,
+}
+
+impl Room {
+    fn take(&mut self, request: ProvisionRequest) -> Result<(), LinkError> {
+        match self.refuse.take() {
+            Some(error) => Err(error),
+            None => {
+                self.provisioned.push(request);
+                Ok(())
+            }
+        }
+    }
 }
 
 pub(crate) struct Provider {
@@ -91,17 +104,17 @@ impl ProviderLink for Provider {
         request: ProvisionRequest,
         progress: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<Vec<Endpoint>, LinkError> {
+        yield_now().await;
         progress(Progress::Channel);
         progress(Progress::Fetch { done: 1, total: 1 });
-        let mut room = self.room.lock().unwrap();
-        if let Some(error) = room.refuse.take() {
-            return Err(error);
-        }
-        room.provisioned.push(request);
+        self.room.lock().unwrap().take(request)?;
+        yield_now().await;
         Ok(vec![Endpoint::Tcp { address: ([192, 0, 2, 1], 6379).into(), container_port: 6379 }])
     }
     async fn remove(&self, _: ChannelId) -> Result<(), LinkError> {
+        yield_now().await;
         self.room.lock().unwrap().removed += 1;
+        yield_now().await;
         Ok(())
     }
     async fn status(&self, _: ChannelId) -> Result<PodStatus, LinkError> {

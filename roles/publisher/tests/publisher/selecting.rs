@@ -9,7 +9,7 @@ use apocryph_publisher::{Candidate, Chooser, Error, SelectError};
 use std::sync::Arc;
 
 async fn chosen(world: &World) -> Result<Address, Error> {
-    world.publisher.plan(&order()).await.map(|plan| plan.candidate.offering.provider)
+    world.publisher.plan(&order()).await.map(|plan| plan.provider)
 }
 
 #[tokio::test]
@@ -29,7 +29,7 @@ async fn constraints_are_kept() {
     let mut order = order();
     order.manifest.constraints.regions = vec!["eu-west".parse().unwrap()];
     let plan = world.publisher.plan(&order).await.unwrap();
-    assert_eq!(plan.candidate.offering.provider, Address([2; 20]));
+    assert_eq!(plan.provider, Address([2; 20]));
     order.manifest.constraints.highest.insert(Resource::CpuUsed, "0.19".parse().unwrap());
     order.manifest.constraints.attestation = vec![Attestation::None];
     insta::assert_snapshot!(world.publisher.plan(&order).await.unwrap_err().to_string());
@@ -60,7 +60,7 @@ async fn tokens_are_not_compared() {
     let mut order = order();
     order.preferences.token = Some(other);
     let plan = world.publisher.plan(&order).await.unwrap();
-    assert_eq!(plan.candidate.offering.provider, Address([2; 20]));
+    assert_eq!(plan.provider, Address([2; 20]));
 }
 
 #[tokio::test]
@@ -96,7 +96,7 @@ async fn the_user_picks_among_those_that_answer() {
     let mut order = order();
     order.preferences.chooser = Some(Arc::new(Last));
     let plan = world.publisher.plan(&order).await.unwrap();
-    assert_eq!(plan.candidate.offering.provider, Address([3; 20]));
+    assert_eq!(plan.provider, Address([3; 20]));
     order.preferences.chooser = Some(Arc::new(Nobody));
     let error = world.publisher.plan(&order).await.unwrap_err();
     assert!(matches!(error, Error::Select(SelectError::Cancelled)), "{error}");
