@@ -1,0 +1,126 @@
+//! The command line as it is typed. What it means is the affair of `settings` and `commands`.
+
+use apocryph_model::Address;
+use clap::{Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use url::Url;
+
+const EXAMPLES: &str = "\
+Examples:
+  apocryphd init --rpc https://rpc.example --chain-id 1 --payment 0x… --registry 0x… --token 0x…
+  apocryphd check                       what this host lacks, one line each, with the remedy
+  apocryphd register                    lists this provider; again: after a change of prices
+  apocryphd run                         serves pods until SIGTERM; pods outlive a restart
+  apocryphd status --json               pods, money, last claims
+
+Settings come from flags, else from the environment, else from the configuration file. The account's
+key may also be given in APOCRYPHD_KEY, as hex, and its password in APOCRYPHD_PASSWORD.
+APOCRYPHD_LOG=debug tells more, RUST_LOG filters as the crate tracing-subscriber documents.
+
+Exit codes:
+  0   done
+  1   the host lacks something (check)
+  2   the command line, a setting or a key is wrong
+  3   this machine's files, ports or engine are at fault
+  4   the chain refused, or the account lacks money
+  6   the chain did not answer: a repeat may help
+  7   another daemon uses the data directory
+  70  a defect of this program";
+
+/// Sells this machine's compute: runs publishers' pods, meters them and claims what is owed.
+#[derive(Debug, Parser)]
+#[command(name = "apocryphd", version, after_help = EXAMPLES, max_term_width = 100)]
+pub(crate) struct Args {
+    /// Write results as JSON to the standard output
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Settings that go before those of the configuration file.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Settings")]
+pub(crate) struct Overrides {
+    /// The configuration file
+    #[arg(
+        long,
+        global = true,
+        env = "APOCRYPHD_CONFIG",
+        value_name = "FILE",
+        default_value = "/etc/apocryph/apocryphd.toml",
+        hide_env_values = true
+    )]
+    pub(crate) config: PathBuf,
+    /// Where everything is kept that outlives a restart
+    #[arg(long, global = true, env = "APOCRYPHD_DATA_DIR", value_name = "DIR", hide_env_values = true)]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Where everything is kept that must not reach a disk
+    #[arg(long, global = true, env = "APOCRYPHD_RUN_DIR", value_name = "DIR", hide_env_values = true)]
+    pub(crate) run_dir: Option<PathBuf>,
+    /// An RPC endpoint of the chain; several, separated by commas, stand in for each other
+    #[arg(
+        long,
+        global = true,
+        env = "APOCRYPHD_RPC",
+        value_name = "URL",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    pub(crate) rpc: Vec<Url>,
+    /// How the log is written
+    #[arg(long, global = true, env = "APOCRYPHD_LOG_FORMAT", value_name = "FORMAT", hide_env_values = true)]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LogFormat {
+    /// A line of text for each event
+    Text,
+    /// A JSON object for each event
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Writes a configuration with every setting explained, unless there is one, and makes the keys
+    Init(Init),
+    /// Tells what this host lacks, one line each, with the remedy
+    Check,
+    /// Lists this provider in the Registry, or changes its entry
+    Register,
+    /// Takes this provider out of the Registry
+    Unregister,
+    /// Serves pods until told to stop
+    Run(Run),
+    /// Shows pods, money and last claims
+    Status,
+}
+
+/// What is known of the chain when the configuration is written.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Init {
+    /// The chain's id (EIP-155)
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) chain_id: Option<u64>,
+    /// The Payment contract
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) payment: Option<Address>,
+    /// The Registry contract
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) registry: Option<Address>,
+    /// The token to be paid in
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) token: Option<Address>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    /// Stop all replicas at the end; without it they run on, metered, for the next start to adopt
+    #[arg(long)]
+    pub(crate) stop_pods: bool,
+}

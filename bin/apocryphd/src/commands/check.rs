@@ -1,0 +1,137 @@
+//! `check`: what this host lacks, one line each, with the remedy.
+
+use crate::{failure::Failure, keys, printer::Printer, settings::Settings, world};
+use apocryph_evm::Evm;
+use apocryph_model::{Address, Amount};
+use apocryph_provider::Chain as _;
+use apocryph_publisher::Chain as TokenChain;
+use serde::Serialize;
+use std::{
+    fmt,
+    net::{SocketAddr, TcpListener, UdpSocket},
+};
+
+/// Something that is missing.
+#[derive(Debug, Serialize)]
+struct Lack {
+    what: String,
+    remedy: String,
+    fatal: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    lacks: Vec<Lack>,
+}
+
+/// Fails where something is missing without which nothing works.
+pub(crate) async fn check(settings: &Settings, printer: &Printer) -> Result<(), Failure> {
+    let mut lacks = host(settings);
+    lacks.extend(ports(settings));
+    lacks.extend(prices(settings));
+    lacks.extend(reachable(settings));
+    match keys::account(settings) {
+        Ok(key) => lacks.extend(chain(settings, &world::chain(settings, key)).await),
+        Err(problem) => lacks.push(fatal(format!("the account's key: {problem}"), "apocryphd init")),
+    }
+    if let Err(problem) = keys::node(settings) {
+        lacks.push(fatal(format!("the node's key: {problem}"), "apocryphd init"));
+    }
+    let missing = lacks.iter().filter(|lack| lack.fatal).count();
+    printer.result(&Report { lacks })?;
+    if missing > 0 { Err(Failure::Lacking(missing)) } else { Ok(()) }
+}
+
+fn host(settings: &Settings) -> Vec<Lack> {
+    let lacks = apocryph_embedded::check(&settings.engine(settings.file.listen.registry.0.0));
+    let lack =
+        |lack: apocryph_embedded::Lack| Lack { what: lack.what, remedy: lack.remedy, fatal: lack.fatal };
+    lacks.into_iter().map(lack).collect()
+}
+
+/// Ports that something else has. A running daemon has them rightly.
+fn ports(settings: &Settings) -> Vec<Lack> {
+    if std::os::unix::net::UnixStream::connect(settings.admin_socket()).is_ok() {
+        return Vec::new();
+    }
+    let listen = &settings.file.listen;
+    let tcp = |address: SocketAddr| TcpListener::bind(address).err();
+    let udp = |address: SocketAddr| UdpSocket::bind(address).err();
+    let tls = settings.tls.as_ref().map(|tls| ("listen.gateway-tls", tls.listen, tcp(tls.listen)));
+    let tried = [
+        ("listen.gateway", listen.gateway.0.0, tcp(listen.gateway.0.0)),
+        ("listen.p2p", listen.p2p.0.0, tcp(listen.p2p.0.0).or_else(|| udp(listen.p2p.0.0))),
+        ("listen.registry", listen.registry.0.0, tcp(listen.registry.0.0)),
+        ("listen.health", listen.health.0.0, tcp(listen.health.0.0)),
+    ];
+    let lack = |(setting, address, problem): (&str, SocketAddr, Option<std::io::Error>)| {
+        let what = format!("{setting}: {address} cannot be listened on: {}", problem?);
+        Some(fatal(what, format!("free it, or set {setting}")))
+    };
+    tried.into_iter().chain(tls).filter_map(lack).collect()
+}
+
+fn prices(settings: &Settings) -> Option<Lack> {
+    let free = settings.tariff.0.iter().all(|price| price.0 == 0);
+    free.then(|| advice("prices: all are 0, so that pods run for nothing", "set [prices]"))
+}
+
+fn reachable(settings: &Settings) -> Option<Lack> {
+    let missing = settings.p2p_external().is_empty();
+    missing.then(|| fatal("an address by which others reach this node", "set network.external"))
+}
+
+async fn chain(settings: &Settings, evm: &Evm) -> Vec<Lack> {
+    if let Err(problem) = evm.check().await {
+        return vec![fatal(format!("the chain: {problem}"), "set [chain]")];
+    }
+    let mut lacks = Vec::new();
+    let token = settings.file.chain.token;
+    match TokenChain::token(evm, token).await {
+        Ok(token) if token.decimals != settings.file.chain.token_decimals => lacks.push(fatal(
+            format!("chain.token-decimals: {} has {}, prices would be wrong", token.symbol, token.decimals),
+            format!("set chain.token-decimals = {}", token.decimals),
+        )),
+        Ok(_) => {}
+        Err(problem) => lacks.push(fatal(format!("chain.token: {problem}"), "set chain.token")),
+    }
+    match evm.registered().await {
+        Ok(None) => lacks.push(advice(
+            "an entry in the Registry: publishers do not find this provider",
+            "apocryphd register",
+        )),
+        Ok(Some(_)) => {}
+        Err(problem) => lacks.push(advice(format!("the Registry: {problem}"), "look again later")),
+    }
+    lacks.extend(coins(evm).await);
+    lacks
+}
+
+/// Claims cost the chain's own coin, which is what the zero address stands for here.
+async fn coins(evm: &Evm) -> Option<Lack> {
+    let held = evm.coins().await.ok()?;
+    let account: Address = apocryph_provider::Chain::account(evm);
+    let none = held == Amount::ZERO;
+    none.then(|| fatal(format!("coins to pay for transactions: {account} has none"), "send it some"))
+}
+
+fn fatal(what: impl Into<String>, remedy: impl Into<String>) -> Lack {
+    Lack { what: what.into(), remedy: remedy.into(), fatal: true }
+}
+
+fn advice(what: impl Into<String>, remedy: impl Into<String>) -> Lack {
+    Lack { fatal: false, ..fatal(what, remedy) }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.lacks.is_empty() {
+            return writeln!(f, "nothing is lacking");
+        }
+        for lack in &self.lacks {
+            let word = if lack.fatal { "lacks" } else { "advice" };
+            writeln!(f, "{word:<6}  {}: {}", lack.what, lack.remedy)?;
+        }
+        Ok(())
+    }
+}

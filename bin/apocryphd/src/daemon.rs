@@ -1,0 +1,205 @@
+//! The daemon: everything built, joined, run, and drained in the end.
+//!
+//! ```text
+//!   lock -> keys -> ledger, blobs -> node -> registry endpoint -> engine -> gateway -> provider
+//!                                                                              |
+//!   SIGTERM: no more calls -> drain the gateway -> last reading -> (stop pods) -> engine closed
+//! ```
+//!
+//! Pods outlive it, and a kill at any instruction: the next start adopts them.
+
+mod admin;
+mod health;
+mod lock;
+mod logging;
+mod signals;
+
+pub(crate) use admin::ask_overview;
+pub(crate) use logging::log_to_stderr;
+
+use crate::{
+    failure::Failure,
+    keys,
+    settings::Settings,
+    world::{self, EnginePods, GatewayRoutes, Places, StoredBlobs, SystemClock},
+};
+use apocryph_embedded::EmbeddedEngine;
+use apocryph_gateway::{Config as GatewayConfig, Gateway, Tls};
+use apocryph_ledger::Ledger;
+use apocryph_oci::registry::{self, Grants};
+use apocryph_p2p::{BlobStore, Node};
+use apocryph_provider::{Chain as _, Deployments, Provider, World};
+use apocryph_seal::{EnvelopeKey, sha256};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
+use tracing::{error, info, warn};
+
+/// How long calls under way may take when the daemon stops.
+const CALLS_GRACE: Duration = Duration::from_secs(10);
+
+/// Runs until told to stop.
+pub(crate) async fn run(settings: &Settings, stop_pods: bool) -> Result<(), Failure> {
+    let stopping = signals::stop_signal().map_err(Failure::Runtime)?;
+    let daemon = Daemon::start(settings).await?;
+    info!(version = env!("CARGO_PKG_VERSION"), "serving");
+    stopping.await;
+    info!("stopping");
+    daemon.stop(settings, stop_pods).await;
+    Ok(())
+}
+
+struct Daemon {
+    engine: Arc<EmbeddedEngine>,
+    gateway: Gateway,
+    provider: Arc<Provider>,
+    /// Ends the tasks that end by themselves when asked.
+    ending: watch::Sender<bool>,
+    /// Calls and image pulls under way, which are waited for.
+    serving: JoinSet<()>,
+    /// Loops that may be dropped at any instruction.
+    loops: JoinSet<()>,
+    _lock: lock::Lock,
+}
+
+impl Daemon {
+    async fn start(settings: &Settings) -> Result<Self, Failure> {
+        let lock = lock::Lock::take(&settings.file.data_dir)?;
+        let meters = health::install_meters();
+        let (account, state_key) = (keys::account(settings)?, keys::state(settings)?);
+        let (mut serving, mut loops) = (JoinSet::new(), JoinSet::new());
+        let (ending, ended) = watch::channel(false);
+
+        let ledger = Arc::new(open_ledger(&settings.data("ledger.db"))?);
+        let chain = Arc::new(world::chain(settings, account));
+        let node = start_node(settings).await?;
+        let grants = Arc::new(Grants::new(&registry_secret(&state_key)));
+        let registry = listen(settings.file.listen.registry.0.0, "listen.registry").await?;
+        let registry_address = address(&registry, "listen.registry")?;
+        let blobs = Arc::new(StoredBlobs(node.store().clone()));
+        serving.spawn(registry::serve(registry, blobs, grants.clone(), told(ended.clone())));
+
+        let engine = Arc::new(EmbeddedEngine::open(settings.engine(registry_address)).await?);
+        let pods = Arc::new(EnginePods::default());
+        let gateway = open_gateway(settings, pods.clone()).await?;
+        let routes = GatewayRoutes::new(gateway.clone(), places(settings), settings.file.gateway.drain.0.0);
+        let peer = node.peer_id().to_string().parse().map_err(|_| Failure::Answer)?;
+        let provider_settings = settings.provider(peer, chain.account());
+        let world = World {
+            engine: engine.clone(),
+            chain,
+            blobs: Arc::new(node.clone()),
+            registry: grants,
+            routes: Arc::new(routes),
+            ledger,
+            clock: Arc::new(SystemClock),
+        };
+        let provider = Arc::new(Provider::new(world, provider_settings, state_key));
+        pods.set(&provider);
+        // Pods that outlived the last daemon are adopted before anyone can ask for them.
+        if let Err(fault) = provider.reconcile().await {
+            warn!(%fault, "not every pod is restored yet");
+        }
+
+        let looping = provider.clone();
+        loops.spawn(async move { looping.run().await });
+        loops.spawn(admin::serve(admin::listen(&settings.admin_socket())?, provider.clone()));
+        let health = listen(settings.file.listen.health.0.0, "listen.health").await?;
+        loops.spawn(health::serve(health, meters));
+        serving.spawn(serve_calls(node, provider.clone(), ended));
+        Ok(Self { engine, gateway, provider, ending, serving, loops, _lock: lock })
+    }
+
+    /// Drains, writes down what was used, and lets pods run on unless they are to stop.
+    async fn stop(mut self, settings: &Settings, stop_pods: bool) {
+        self.ending.send_replace(true);
+        let drained = self.gateway.drain(settings.file.gateway.drain.0.0).await;
+        info!(cut = drained.cut, "the gateway is drained");
+        let all = async { while self.serving.join_next().await.is_some() {} };
+        if timeout(CALLS_GRACE, all).await.is_err() {
+            warn!("calls under way are cut: the next start goes on from the ledger");
+        }
+        self.serving.shutdown().await;
+        self.loops.shutdown().await;
+        self.provider.wind_down().await;
+        if stop_pods && let Err(fault) = self.provider.stop_pods().await {
+            error!(%fault, "not every pod was stopped");
+        }
+        drop((self.provider, self.gateway));
+        close_engine(self.engine).await;
+    }
+}
+
+fn open_ledger(path: &Path) -> Result<Ledger, Failure> {
+    Ledger::open(path).map_err(|problem| Failure::Ledger { path: path.into(), problem })
+}
+
+async fn start_node(settings: &Settings) -> Result<Node, Failure> {
+    let identity = keys::node(settings)?;
+    let store = BlobStore::open(&settings.data("blobs"), settings.file.limits.store_size.0)?;
+    let node = Node::start(&identity, &world::node_config(settings)?, store).await?;
+    for address in node.addresses() {
+        info!(%address, "in the network");
+    }
+    Ok(node)
+}
+
+/// The secret that pull tokens are made of: the same after every start, and for this use alone.
+fn registry_secret(state_key: &EnvelopeKey) -> [u8; 32] {
+    sha256(&[b"apocryph-registry-tokens", &state_key.expose()[..]].concat()).0
+}
+
+async fn open_gateway(settings: &Settings, pods: Arc<EnginePods>) -> Result<Gateway, Failure> {
+    let listen_ip = settings.file.listen.gateway.0.0.ip();
+    let gateway = Gateway::new(GatewayConfig { tcp_address: listen_ip, ..GatewayConfig::default() }, pods);
+    gateway.listen(listen(settings.file.listen.gateway.0.0, "listen.gateway").await?, None);
+    if let Some(tls) = &settings.tls {
+        let read = |path: &Path| std::fs::read(path).map_err(Failure::file(path));
+        let pair = Tls::from_pem(&read(&tls.certificate)?, &read(&tls.key)?)?;
+        gateway.listen(listen(tls.listen, "listen.gateway-tls").await?, Some(pair));
+    }
+    Ok(gateway)
+}
+
+fn places(settings: &Settings) -> Places {
+    let (gateway, tls) = settings.public_gateway();
+    Places {
+        domain: settings.domain().clone(),
+        ports: settings.file.gateway.tcp_ports.0.0.clone(),
+        gateway,
+        tls,
+        public: settings.public_ip(),
+    }
+}
+
+async fn listen(address: SocketAddr, setting: &'static str) -> Result<TcpListener, Failure> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|problem| Failure::Listen { address: address.to_string(), setting, problem })
+}
+
+fn address(listener: &TcpListener, setting: &'static str) -> Result<SocketAddr, Failure> {
+    let address = listener.local_addr();
+    address.map_err(|problem| Failure::Listen { address: String::new(), setting, problem })
+}
+
+async fn serve_calls(node: Node, provider: Arc<Provider>, ended: watch::Receiver<bool>) {
+    let service: Arc<dyn Deployments> = Arc::new(provider);
+    if let Err(problem) = node.serve(service, told(ended)).await {
+        error!(%problem, "publishers' calls are not answered any more: restart the daemon");
+    }
+}
+
+/// Returns once the daemon is to end.
+async fn told(mut ended: watch::Receiver<bool>) {
+    // The sender going away means the same.
+    let _ = ended.wait_for(|ended| *ended).await;
+}
+
+/// Takes away what the engine made of the host, where no pod needs it any more.
+async fn close_engine(engine: Arc<EmbeddedEngine>) {
+    let Some(engine) = Arc::into_inner(engine) else {
+        return warn!("the engine is still in use: what it made of the host stays");
+    };
+    if let Err(problem) = engine.close().await {
+        warn!(%problem, "something of the engine is left on the host");
+    }
+}

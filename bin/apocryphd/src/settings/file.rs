@@ -1,0 +1,245 @@
+//! The configuration file. Every key that has a default may be left out; `template.toml` explains
+//! each.
+
+use super::{
+    SettingsError,
+    text::{Listener, Ports, Text},
+};
+use crate::{args::LogFormat, durations::Span};
+use apocryph_embedded::{InstanceName, Subnet};
+use apocryph_model::{Address, Bytes, Decimal, Hostname, PeerAddress, Region};
+use serde::Deserialize;
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+};
+use url::Url;
+
+macro_rules! table {
+    ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty = $default:expr,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Deserialize)]
+        #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+        pub(crate) struct $name { $(pub(crate) $field: $type,)* }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+    };
+}
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+
+fn seconds(seconds: u64) -> Text<Span> {
+    Text(Span(std::time::Duration::from_secs(seconds)))
+}
+
+fn gibibytes(count: u64) -> Bytes {
+    Bytes(count << 30)
+}
+
+/// The whole file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct File {
+    #[serde(default = "default_name")]
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) regions: Vec<Region>,
+    #[serde(default = "default_data_dir")]
+    pub(crate) data_dir: PathBuf,
+    #[serde(default = "default_run_dir")]
+    pub(crate) run_dir: PathBuf,
+    pub(crate) chain: Chain,
+    #[serde(default)]
+    pub(crate) account: Account,
+    #[serde(default)]
+    pub(crate) prices: Prices,
+    #[serde(default)]
+    pub(crate) terms: Terms,
+    #[serde(default)]
+    pub(crate) listen: Listen,
+    #[serde(default)]
+    pub(crate) network: Network,
+    #[serde(default)]
+    pub(crate) gateway: Gateway,
+    #[serde(default)]
+    pub(crate) engine: Engine,
+    #[serde(default)]
+    pub(crate) metering: Metering,
+    #[serde(default)]
+    pub(crate) claims: Claims,
+    #[serde(default)]
+    pub(crate) limits: Limits,
+    #[serde(default)]
+    pub(crate) log: Log,
+}
+
+fn default_name() -> String {
+    "provider".into()
+}
+
+fn default_data_dir() -> PathBuf {
+    "/var/lib/apocryph".into()
+}
+
+fn default_run_dir() -> PathBuf {
+    "/run/apocryph".into()
+}
+
+/// The chain and its contracts.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Chain {
+    #[serde(default)]
+    pub(crate) rpc: Vec<Url>,
+    pub(crate) id: u64,
+    pub(crate) payment: Address,
+    pub(crate) registry: Address,
+    pub(crate) token: Address,
+    #[serde(default = "default_decimals")]
+    pub(crate) token_decimals: u8,
+    #[serde(default = "default_confirmations")]
+    pub(crate) confirmations: u64,
+    #[serde(default)]
+    pub(crate) first_block: u64,
+}
+
+fn default_decimals() -> u8 {
+    18
+}
+
+fn default_confirmations() -> u64 {
+    1
+}
+
+table! {
+    /// The key that claims.
+    Account {
+        key_file: Option<PathBuf> = None,
+        password_file: Option<PathBuf> = None,
+        payout: Option<Address> = None,
+    }
+}
+
+table! {
+    /// In whole tokens.
+    Prices {
+        cpu_used: Option<Text<Decimal>> = None,
+        cpu_reserved: Option<Text<Decimal>> = None,
+        memory: Option<Text<Decimal>> = None,
+        storage: Option<Text<Decimal>> = None,
+        ingress: Option<Text<Decimal>> = None,
+        egress: Option<Text<Decimal>> = None,
+    }
+}
+
+table! {
+    /// What is asked of channels.
+    Terms {
+        least_runway: Text<Span> = seconds(10 * MINUTE),
+        least_unlock_delay: Text<Span> = seconds(HOUR),
+        grace: Text<Span> = seconds(10 * MINUTE),
+    }
+}
+
+table! {
+    /// Where it listens.
+    Listen {
+        gateway: Text<Listener> = listener([0, 0, 0, 0], 8080),
+        gateway_tls: Option<Text<Listener>> = None,
+        p2p: Text<Listener> = listener([0, 0, 0, 0], 4001),
+        registry: Text<Listener> = listener([127, 0, 0, 1], 0),
+        health: Text<Listener> = listener([127, 0, 0, 1], 9090),
+    }
+}
+
+fn listener(ip: [u8; 4], port: u16) -> Text<Listener> {
+    Text(Listener(SocketAddr::from((ip, port))))
+}
+
+table! {
+    /// The peer-to-peer network.
+    Network {
+        external: Vec<String> = Vec::new(),
+        bootstrap: Vec<PeerAddress> = Vec::new(),
+    }
+}
+
+table! {
+    /// The door to the pods.
+    Gateway {
+        domain: Option<Hostname> = None,
+        public_address: Option<IpAddr> = None,
+        tcp_ports: Text<Ports> = Text(Ports(30_000..=32_767)),
+        tls_certificate: Option<PathBuf> = None,
+        tls_key: Option<PathBuf> = None,
+        drain: Text<Span> = seconds(10),
+    }
+}
+
+table! {
+    /// The engine.
+    Engine {
+        name: Option<Text<InstanceName>> = None,
+        runtime: PathBuf = "crun".into(),
+        subnet: Option<Text<Subnet>> = None,
+        stop_grace: Text<Span> = seconds(10),
+        image_limit: Bytes = gibibytes(10),
+    }
+}
+
+table! {
+    /// How often it looks.
+    Metering {
+        period: Text<Span> = seconds(10),
+        reconcile: Text<Span> = seconds(3),
+    }
+}
+
+table! {
+    /// When it claims.
+    Claims {
+        fee_factor: u32 = 20,
+        coin_worth: Option<Text<Decimal>> = None,
+        period: Text<Span> = seconds(24 * HOUR),
+        before_end: Text<Span> = seconds(HOUR),
+    }
+}
+
+table! {
+    /// What strangers may make it keep.
+    Limits {
+        pods: u64 = 1000,
+        pods_per_publisher: u64 = 20,
+        pod_size: Bytes = gibibytes(10),
+        store_size: Bytes = gibibytes(100),
+        provisions: usize = 8,
+        provision_time: Text<Span> = seconds(30 * MINUTE),
+        linger: Text<Span> = seconds(10 * MINUTE),
+    }
+}
+
+table! {
+    /// The log.
+    Log {
+        level: Text<tracing::Level> = Text(tracing::Level::INFO),
+        format: LogFormat = LogFormat::Text,
+    }
+}
+
+impl File {
+    /// Reads the file.
+    pub(crate) fn read(path: &Path) -> Result<Self, SettingsError> {
+        let text = fs::read_to_string(path)
+            .map_err(|problem| SettingsError::Unreadable { path: path.into(), problem })?;
+        toml::from_str(&text).map_err(|error| SettingsError::Malformed {
+            path: path.into(),
+            problem: error.to_string().trim_end().into(),
+        })
+    }
+}

@@ -1,0 +1,122 @@
+//! The provider, as the gateway scales pods by it.
+
+use apocryph_gateway::{Backend, Pods, StopError, WakeError};
+use apocryph_model::{ChannelId, Fault, Who};
+use apocryph_provider::{EngineError, Provider, Replica, WakeRefusal};
+use async_trait::async_trait;
+use std::{
+    future,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::{Arc, OnceLock, Weak},
+};
+use tracing::warn;
+
+/// Set once there is a provider, which needs the gateway first.
+#[derive(Default)]
+pub(crate) struct EnginePods(OnceLock<Weak<Provider>>);
+
+impl EnginePods {
+    /// Names the provider. Only the first counts.
+    pub(crate) fn set(&self, provider: &Arc<Provider>) {
+        // A second provider for one gateway does not exist.
+        let _ = self.0.set(Arc::downgrade(provider));
+    }
+
+    fn provider(&self) -> Option<Arc<Provider>> {
+        self.0.get()?.upgrade()
+    }
+
+    async fn replica(&self, pod: ChannelId, backend: Backend) -> Result<Option<Replica>, EngineError> {
+        let Some(provider) = self.provider() else { return Ok(None) };
+        let replicas = provider.replicas(pod).await?;
+        Ok(replicas.into_iter().find(|replica| backend_of(replica) == backend))
+    }
+}
+
+/// A replica as the gateway knows it: its id is unique among all that ever were.
+pub(crate) fn backend_of(replica: &Replica) -> Backend {
+    let mut hasher = DefaultHasher::new();
+    replica.id.hash(&mut hasher);
+    Backend { run: hasher.finish(), address: replica.address }
+}
+
+#[async_trait]
+impl Pods for EnginePods {
+    async fn wake(&self, pod: ChannelId, replicas: u32) -> Result<Vec<Backend>, WakeError> {
+        let provider = self.provider().ok_or(WakeError::Removed)?;
+        let woken = provider.wake(pod, replicas).await.map_err(refused)?;
+        Ok(woken.iter().map(backend_of).collect())
+    }
+
+    async fn retire(&self, pod: ChannelId, backend: Backend) -> Result<(), StopError> {
+        let stop = async {
+            match (self.provider(), self.replica(pod, backend).await?) {
+                (Some(provider), Some(replica)) => provider.retire(pod, &replica.id).await,
+                _ => Ok(()),
+            }
+        };
+        stop.await.map_err(|error| StopError(error.into()))
+    }
+
+    async fn idle(&self, pod: ChannelId) -> Result<(), StopError> {
+        match self.provider() {
+            Some(provider) => provider.idle(pod).await.map_err(|error| StopError(error.into())),
+            None => Ok(()),
+        }
+    }
+
+    async fn died(&self, pod: ChannelId, backend: Backend) -> WakeError {
+        let died = async {
+            match (self.provider(), self.replica(pod, backend).await?) {
+                (Some(provider), Some(replica)) => provider.ended(pod, &replica.id).await,
+                _ => Ok(None),
+            }
+        };
+        match died.await {
+            Ok(Some(fault)) => failed(fault),
+            Ok(None) => WakeError::Removed,
+            Err(error) => {
+                // Unknown is not ended: whoever dials finds out.
+                warn!(%error, pod = pod.short(), "the end of a replica cannot be told");
+                future::pending().await
+            }
+        }
+    }
+}
+
+fn refused(refusal: WakeRefusal) -> WakeError {
+    match refusal {
+        WakeRefusal::OutOfFunds => WakeError::OutOfFunds,
+        WakeRefusal::Removed => WakeError::Removed,
+        WakeRefusal::Engine(EngineError::Pod(fault) | EngineError::Host(fault)) => failed(fault),
+        WakeRefusal::Engine(error @ EngineError::Unknown) => WakeError::Engine(error.into()),
+    }
+}
+
+fn failed(fault: Fault) -> WakeError {
+    match (fault.who, fault.code.as_str()) {
+        (_, "out-of-memory") => WakeError::OutOfMemory { reason: fault.text },
+        (_, "container-ended") => WakeError::Exited { reason: fault.text },
+        (_, "memory-full") => WakeError::NoRoom { resource: "memory".into() },
+        (_, "disk-full") => WakeError::NoRoom { resource: "disk space".into() },
+        (_, "addresses-used-up") => WakeError::NoRoom { resource: "addresses".into() },
+        (Who::Publisher, _) => WakeError::Image { reason: fault.text },
+        _ => WakeError::Engine(fault.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_waits_is_told_whose_fault_it_is() {
+        let code = |who, code: &str| failed(Fault::passing(who, code, "text")).code();
+        assert_eq!(code(Who::Publisher, "container-ended"), "exited");
+        assert_eq!(code(Who::Publisher, "out-of-memory"), "out_of_memory");
+        assert_eq!(code(Who::Publisher, "user-unknown"), "image");
+        assert_eq!(code(Who::Provider, "disk-full"), "no_room");
+        assert_eq!(code(Who::Provider, "host-failed"), "engine");
+        assert_eq!(refused(WakeRefusal::OutOfFunds).code(), "out_of_funds");
+    }
+}
