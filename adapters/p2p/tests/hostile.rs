@@ -286,6 +286,32 @@ async fn a_peer_without_bitswap_ends_the_fetch_with_the_cause() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_was_lost_is_asked_for_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let victim = provider(&impatient(TCP), dir.path()).await;
+    let mut forgetful = Attacker::against(&victim).await;
+    let mut streams = forgetful.accept();
+    let (control, target, bytes) = (forgetful.control.clone(), victim.peer_id(), content(1000));
+    let answer = block(&bytes);
+    let serving = tokio::spawn(async move {
+        let (_, mut asked) = streams.next().await.unwrap();
+        for _ in 0..2 {
+            // The first want goes unanswered.
+            assert!(asked.read(&mut [0; 4096]).await.unwrap() > 0);
+        }
+        let mut reply = control.clone().open_stream(target, BITSWAP).await.unwrap();
+        reply.write_all(&answer).await.unwrap();
+        reply.flush().await.unwrap();
+        // Open until the test ends.
+        std::future::pending::<()>().await;
+    });
+    let blob = announced(&bytes);
+    victim.fetch(OWNER, &blob, &forgetful.model_id(), &|_| ()).await.unwrap();
+    assert!(stored(&victim, &blob).unwrap() == bytes);
+    serving.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pings_are_answered() {
     let target = publisher(TCP).await;
     let attacker = Attacker::against(&target).await;

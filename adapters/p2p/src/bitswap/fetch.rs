@@ -23,7 +23,7 @@ use crate::{
 use apocryph_model::ChannelId;
 use bytes::Bytes;
 use libp2p::PeerId;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{OwnedMutexGuard, mpsc},
     time::{Instant, timeout_at},
@@ -81,6 +81,28 @@ impl From<DownloadError> for FetchError {
 impl From<Misbehaviour> for FetchError {
     fn from(cause: Misbehaviour) -> Self {
         Self::Misbehaved(cause.to_string())
+    }
+}
+
+/// How long a peer has said nothing: halfway it is asked again, at the end the fetch ends.
+struct Silence {
+    patience: Duration,
+    since: Instant,
+    asked_again: bool,
+}
+
+impl Silence {
+    fn new(patience: Duration) -> Self {
+        Self { patience, since: Instant::now(), asked_again: false }
+    }
+
+    fn until(&self) -> Instant {
+        self.since + if self.asked_again { self.patience } else { self.patience / 2 }
+    }
+
+    /// Called when the time is over; the first time it is only half of it.
+    fn is_final(&mut self) -> bool {
+        std::mem::replace(&mut self.asked_again, true)
     }
 }
 
@@ -165,7 +187,7 @@ impl Bitswap {
         let mut failed = 0;
         (download, _) = advance(download, Vec::new()).await?;
         let mut asks = download.outstanding();
-        let mut deadline = Instant::now() + self.inner.patience;
+        let mut silence = Silence::new(self.inner.patience);
         loop {
             progress(download.bytes());
             if download.is_complete() {
@@ -188,12 +210,18 @@ impl Bitswap {
                     asks = download.outstanding();
                     continue;
                 }
-                () = tokio::time::sleep_until(deadline) => {
-                    return Err(self.stalled(&download, announced, true));
+                () = tokio::time::sleep_until(silence.until()) => {
+                    if silence.is_final() {
+                        return Err(self.stalled(&download, announced, true));
+                    }
+                    // Some peers lose an answer that they could not send.
+                    peer.ask_again(&download.outstanding(), &claim.taker);
+                    asks = Vec::new();
+                    continue;
                 }
             }
             (download, asks) = advance(download, blocks(news)?).await?;
-            deadline = Instant::now() + self.inner.patience;
+            silence = Silence::new(self.inner.patience);
             failed = 0;
         }
     }

@@ -1,24 +1,29 @@
 //! One connected peer: what is to be told to it, and who waits for what it sends.
 
 use super::{
-    message::Inbound,
+    message::{Inbound, Want},
     outbox::{Outbox, Plan, TooManyWants},
     reader::Misbehaviour,
     writer::SendError,
 };
-use crate::{bitswap::message::Want, unixfs::BlockId};
+use crate::unixfs::BlockId;
 use bytes::Bytes;
 use libp2p::PeerId;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Blocks that nobody asked for since the last one that somebody did. Honest peers send some
 /// after a reconnection; the window of a fetch or two.
 const MAX_UNASKED: usize = 128;
+/// Streams that a peer may have open towards us while it owes us nothing. One that sends each block
+/// on a stream of its own has as many open as blocks are outstanding.
+const STREAMS: usize = 32;
+/// Messages of a peer that are read and heeded at once: what bounds the memory that it can fill.
+const TURNS: usize = 16;
 /// How many cancels wait for company.
 const CANCELS: usize = 8;
 
@@ -40,6 +45,13 @@ pub(super) struct Peer {
     failure: watch::Sender<Option<Arc<SendError>>>,
     closed: CancellationToken,
     expelled: OnceLock<Misbehaviour>,
+    places: Semaphore,
+    turns: Semaphore,
+}
+
+/// A stream's place among those of its peer.
+pub(super) struct Place<'a> {
+    _permit: Option<SemaphorePermit<'a>>,
 }
 
 #[derive(Default)]
@@ -63,6 +75,8 @@ impl Peer {
             failure,
             closed: CancellationToken::new(),
             expelled: OnceLock::new(),
+            places: Semaphore::new(STREAMS),
+            turns: Semaphore::new(TURNS),
         }
     }
 
@@ -104,6 +118,19 @@ impl Peer {
     }
 
     // For the readers.
+
+    /// A place for one more stream, if it may have one.
+    pub(super) fn place(&self) -> Option<Place<'_>> {
+        match self.places.try_acquire() {
+            Ok(permit) => Some(Place { _permit: Some(permit) }),
+            Err(_) => self.owes_blocks().then_some(Place { _permit: None }),
+        }
+    }
+
+    /// Waits until another message may be read.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.turns.acquire().await.ok()
+    }
 
     /// Whether something was asked of it.
     pub(super) fn owes_blocks(&self) -> bool {
@@ -171,6 +198,18 @@ impl Peer {
         }
         lock(&self.outbox).ask(ids);
         self.wake.notify_one();
+    }
+
+    /// Asks anew for blocks that were asked for and did not come.
+    pub(super) fn ask_again(&self, ids: &[BlockId], taker: &mpsc::Sender<News>) {
+        {
+            // A want that the peer believes to have answered is ignored until it is cancelled.
+            let mut outbox = lock(&self.outbox);
+            ids.iter().for_each(|id| {
+                outbox.cancel(id);
+            });
+        }
+        self.ask(ids, taker);
     }
 
     /// Ends all that `taker` asked for.

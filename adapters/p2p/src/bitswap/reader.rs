@@ -5,9 +5,10 @@ use super::{
     message::{Inbound, InvalidMessage},
     outbox::TooManyWants,
     peer::Peer,
-    wire::{MAX_MESSAGE, MAX_WANTS_MESSAGE, ReadError, read_message},
+    wire::{MAX_MESSAGE, MAX_WANTS_MESSAGE, ReadError, read_length, read_message},
 };
 use crate::{node::InboundStream, unixfs::FieldLimit};
+use libp2p::Stream;
 use tokio::time::Instant;
 
 /// Why a peer is cut off.
@@ -25,32 +26,64 @@ pub(crate) enum Misbehaviour {
     Unasked,
 }
 
+/// Why no more is read from a stream.
+enum End {
+    /// It ended, broke, or was left.
+    Stream,
+    Misbehaviour(Misbehaviour),
+}
+
+impl From<Misbehaviour> for End {
+    fn from(cause: Misbehaviour) -> Self {
+        Self::Misbehaviour(cause)
+    }
+}
+
+impl From<ReadError> for End {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Stream(_) => Self::Stream,
+            ReadError::Malformed(problem) => Self::Misbehaviour(Misbehaviour::Malformed(problem)),
+        }
+    }
+}
+
 impl Bitswap {
     /// Reads the messages of a stream that a peer opened.
     pub(crate) async fn read(self, mut inbound: InboundStream) {
         let introduced = Instant::now() + self.inner.patience;
         let Some(peer) = self.arrival(&inbound.peer, introduced).await else { return };
-        let ended = tokio::select! {
+        let Some(_place) = peer.place() else { return };
+        let end = tokio::select! {
             () = peer.closed() => return,
-            ended = self.read_all(&peer, &mut inbound) => ended,
+            end = self.read_all(&peer, &mut inbound.stream) => end,
         };
-        if let Err(cause) = ended {
+        if let End::Misbehaviour(cause) = end {
             self.expel(&peer, cause);
         }
     }
 
-    async fn read_all(&self, peer: &Peer, inbound: &mut InboundStream) -> Result<(), Misbehaviour> {
+    async fn read_all(&self, peer: &Peer, stream: &mut Stream) -> End {
         loop {
-            let most = || if peer.owes_blocks() { MAX_MESSAGE } else { MAX_WANTS_MESSAGE };
-            match read_message(&mut inbound.stream, most, self.inner.patience).await {
-                Ok(Some(message)) => self.heed(peer, Inbound::try_from(message)?).await?,
-                Ok(None) | Err(ReadError::Stream(_)) => return Ok(()),
-                // Blocks for a fetch that has just ended: no offence, and not worth reading.
-                Err(ReadError::TooLarge { len, .. }) if len <= MAX_MESSAGE => return Ok(()),
-                Err(ReadError::TooLarge { len, .. }) => return Err(Misbehaviour::TooLarge(len)),
-                Err(ReadError::Malformed(problem)) => return Err(Misbehaviour::Malformed(problem)),
+            if let Err(end) = self.read_one(peer, stream).await {
+                return end;
             }
         }
+    }
+
+    async fn read_one(&self, peer: &Peer, stream: &mut Stream) -> Result<(), End> {
+        let patience = self.inner.patience;
+        let len = read_length(stream, patience).await?.ok_or(End::Stream)?;
+        if len > MAX_MESSAGE {
+            return Err(Misbehaviour::TooLarge(len).into());
+        }
+        if len > MAX_WANTS_MESSAGE && !peer.owes_blocks() {
+            // Blocks for a fetch that has just ended: no offence, and not worth reading.
+            return Err(End::Stream);
+        }
+        let _turn = peer.turn().await.ok_or(End::Stream)?;
+        let message = read_message(stream, len, patience).await?;
+        Ok(self.heed(peer, Inbound::try_from(message).map_err(Misbehaviour::from)?).await?)
     }
 
     async fn heed(&self, peer: &Peer, mut inbound: Inbound) -> Result<(), Misbehaviour> {

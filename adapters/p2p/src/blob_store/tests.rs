@@ -207,3 +207,26 @@ fn a_second_process_is_refused() {
     let (dir, _first) = store(1 << 30);
     assert!(matches!(BlobStore::open(dir.path(), 1 << 30), Err(StoreError::Index(_))));
 }
+
+#[test]
+fn a_full_disk_is_told_before_anything_is_fetched_and_nothing_stays() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: needs root, to mount a small file system");
+        return;
+    }
+    // The mount lives in a namespace of this thread alone and ends with it.
+    let small_disk = std::thread::spawn(|| {
+        use nix::mount::{MsFlags, mount};
+        let (none, dir) = (None::<&str>, tempfile::tempdir().unwrap());
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+        mount(Some("small"), dir.path(), Some("tmpfs"), MsFlags::empty(), Some("size=2m")).unwrap();
+        let store = BlobStore::open(dir.path(), 1 << 30).unwrap();
+        let refused = store.begin(&BlockId::of(Codec::Raw, b"x"), &digest(b"x"), 8 << 20).err();
+        assert!(matches!(refused, Some(StoreError::DiskFull)), "{refused:?}");
+        assert_eq!((files(&dir), store.used(), store.roots().unwrap()), (0, 0, vec![]));
+        let kept = add(&store, &content(300_000));
+        assert_eq!(store.get(&kept.root).unwrap(), Some(kept));
+    });
+    small_disk.join().unwrap();
+}

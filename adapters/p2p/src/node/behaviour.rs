@@ -96,7 +96,7 @@ fn limits() -> ConnectionLimits {
     ConnectionLimits::default()
         .with_max_pending_incoming(Some(64))
         .with_max_established_incoming(Some(512))
-        .with_max_established_per_peer(Some(8))
+        .with_max_established_per_peer(Some(4))
 }
 
 /// The DHT finds peers whose addresses have changed since they were registered.

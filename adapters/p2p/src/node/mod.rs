@@ -30,6 +30,9 @@ use tokio::{sync::mpsc, task::JoinHandle};
 const PING: StreamProtocol = StreamProtocol::new("/ipfs/ping/1.0.0");
 /// Streams that peers opened and nobody has looked at.
 const BACKLOG: usize = 256;
+/// Bitswap streams of one connection. Some peers send every block on a stream of its own, and a
+/// stream that is refused is a block that is lost; how many a stranger may use is for bitswap to say.
+const STREAMS: usize = 256;
 /// Connections without streams are closed after this.
 const IDLE: Duration = Duration::from_secs(60);
 /// The windows of a connection's streams share 1 GiB in a way that leaves each at most 1 MiB with
@@ -190,7 +193,7 @@ impl Node {
 }
 
 fn protocols(provider: bool) -> Vec<Protocol> {
-    let bitswap = bitswap::PROTOCOLS.map(|name| Protocol { name, streams: 32 });
+    let bitswap = bitswap::PROTOCOLS.map(|name| Protocol { name, streams: STREAMS });
     let mut protocols = vec![Protocol { name: PING, streams: 2 }];
     protocols.extend(bitswap);
     if provider {
