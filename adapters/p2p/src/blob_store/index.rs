@@ -148,6 +148,8 @@ impl Index {
         let path = blob.path.as_ref().map(|path| path.to_string_lossy());
         let mut connection = self.lock();
         let transaction = connection.transaction()?;
+        // One file is one content.
+        transaction.execute("DELETE FROM blob WHERE path = ?1", [&path])?;
         transaction.execute(
             "INSERT INTO blob (root, size, digest, complete, path) VALUES (?1, ?2, ?3, ?4, ?5)",
             params![blob.root.canonical().to_bytes(), integer(blob.size), blob.digest.0, blob.complete, path],
@@ -174,6 +176,13 @@ impl Index {
     pub(super) fn complete(&self, blob: i64, digest: &Digest) -> Result<bool, StoreError> {
         let update = "UPDATE blob SET complete = 1, digest = ?2 WHERE id = ?1";
         Ok(self.lock().execute(update, params![blob, digest.0])? == 1)
+    }
+
+    /// The file that was published lies elsewhere now.
+    pub(super) fn moved(&self, blob: i64, path: &Path) -> Result<(), StoreError> {
+        let update = "UPDATE blob SET path = ?2 WHERE id = ?1";
+        self.lock().execute(update, params![blob, path.to_string_lossy()])?;
+        Ok(())
     }
 
     pub(super) fn remove(&self, blob: i64) -> Result<bool, StoreError> {

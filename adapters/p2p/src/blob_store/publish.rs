@@ -12,17 +12,21 @@ const READ: usize = 256 << 10;
 
 impl BlobStore {
     /// Serves the file at `path`, whose SHA-256 is `digest`, to `reader`. It must stay as it is:
-    /// blocks that changed are refused by whoever receives them. A file that is published
-    /// already gains a reader.
+    /// blocks that changed are refused by whoever receives them. A content that is here already
+    /// gains a reader; what was published from the same path before ends.
     pub fn publish(&self, path: &Path, digest: &Digest, reader: Reader) -> Result<BlobInfo, StoreError> {
-        if let Some(present) = self.by_digest(digest)? {
-            self.allow(&present.root, reader)?;
-            return Ok(present);
+        let path = std::path::absolute(path)?;
+        if let Some(present) = self.complete(digest)? {
+            self.inner.index.allow(present.id, reader)?;
+            if present.path.as_ref().is_some_and(|former| *former != path) {
+                self.inner.index.moved(present.id, &path)?;
+            }
+            let BlobRow { root, size, .. } = present;
+            return Ok(BlobInfo { root, digest: *digest, size });
         }
-        let dag = hash_file(path)?;
-        let path = Some(std::path::absolute(path)?);
+        let dag = hash_file(&path)?;
         let Dag { root, size, .. } = dag;
-        let blob = BlobRow { id: 0, root, size, digest: *digest, complete: true, path };
+        let blob = BlobRow { id: 0, root, size, digest: *digest, complete: true, path: Some(path) };
         let blob = self.inner.index.insert(blob, &content(&dag))?;
         self.inner.index.allow(blob.id, reader)?;
         Ok(BlobInfo { root, digest: *digest, size })

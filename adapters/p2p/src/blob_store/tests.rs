@@ -203,6 +203,23 @@ fn a_published_file_is_served_in_place_and_stays() {
 }
 
 #[test]
+fn a_published_file_may_move_and_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, second) = (dir.path().join("first"), dir.path().join("second"));
+    let store = BlobStore::of_files().unwrap();
+    let peer = PeerId::random();
+    std::fs::write(&first, b"old").unwrap();
+    let old = store.publish(&first, &digest(b"old"), Reader::Peer(peer)).unwrap();
+    std::fs::rename(&first, &second).unwrap();
+    store.publish(&second, &digest(b"old"), Reader::Peer(PeerId::random())).unwrap();
+    assert_eq!(walk(&store, old.root, &peer), b"old", "the first reader is served from the new place");
+    std::fs::write(&second, b"new").unwrap();
+    let new = store.publish(&second, &digest(b"new"), Reader::Peer(peer)).unwrap();
+    assert_eq!(walk(&store, new.root, &peer), b"new");
+    assert_eq!(store.block(&old.root, &peer).unwrap(), None);
+}
+
+#[test]
 fn a_second_process_is_refused() {
     let (dir, _first) = store(1 << 30);
     assert!(matches!(BlobStore::open(dir.path(), 1 << 30), Err(StoreError::Index(_))));
