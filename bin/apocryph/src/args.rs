@@ -12,7 +12,7 @@ Examples:
   apocryph deploy --dry-run             what would be done, and what it would cost
   apocryph deploy                       the pod of ./apocryph.yaml; again: brings it up to date
   apocryph logs shop --follow --since 10m
-  apocryph remove shop && apocryph withdraw shop
+  apocryph remove shop                  and once the money is unlocked: apocryph withdraw shop
 
 Settings come from flags, else from the environment, else from the configuration file
 (~/.config/apocryph/config.toml). The key may also be given in APOCRYPH_KEY, as hex, and its

@@ -79,7 +79,11 @@ impl Budget {
 
 /// The smallest sum that lasts `seconds` at `rate`, at least one unit: a channel holds something.
 fn lasting(rate: Rate, seconds: u64) -> Amount {
-    rate.over(seconds).saturating_add(Amount(1))
+    let rounded_down = rate.over(seconds).max(Amount(1));
+    match rate.lasts(rounded_down) {
+        Some(lasts) if lasts < seconds => rounded_down.saturating_add(Amount(1)),
+        _ => rounded_down,
+    }
 }
 
 pub(crate) fn read(token: &Token, written: &Decimal) -> Result<Amount, MoneyError> {
@@ -159,5 +163,22 @@ impl Publisher {
         journal.write(|deployment| deployment.epoch = Some(channel.epoch))?;
         self.reporter.done(Step::OpenChannel, evidence);
         Ok(channel)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_deposit_lasts_and_one_unit_less_does_not(rate in 1u128..1 << 80, seconds in 1u64..1 << 32) {
+            let rate = Rate(rate);
+            let sum = lasting(rate, seconds);
+            prop_assert!(rate.lasts(sum).unwrap() >= seconds);
+            let less = sum.saturating_sub(Amount(1));
+            prop_assert!(less == Amount::ZERO || rate.lasts(less).unwrap() < seconds);
+        }
     }
 }

@@ -9,6 +9,11 @@ use std::{
     time::Duration,
 };
 
+const BEGUN: &str = "{spinner} {prefix:16}";
+const STAGE: &str = "{spinner} {prefix:16} {msg}";
+const BYTES: &str = "{spinner} {prefix:16} {bytes:>11} of {total_bytes} {bar:24}";
+const DONE: &str = "✓ {prefix:16} {elapsed:>5} {msg}";
+
 /// The bars of the steps that have begun.
 pub(super) struct Bars {
     all: MultiProgress,
@@ -28,12 +33,12 @@ impl Bars {
         match event {
             Event::Begun { step } => self.begin(step),
             Event::Bytes { step, done, total } => self.with(step, |bar| {
-                bar.set_style(style("{spinner} {prefix:16} {bytes:>11} of {total_bytes} {bar:24}"));
+                bar.set_style(style(BYTES));
                 bar.set_length(total);
                 bar.set_position(done);
             }),
             Event::Stage { step, stage } => self.with(step, |bar| {
-                bar.set_style(style("{spinner} {prefix:16} {msg}"));
+                bar.set_style(style(STAGE));
                 bar.set_message(stage);
             }),
             Event::PassedOver { provider, name, reason } => {
@@ -45,7 +50,7 @@ impl Bars {
             Event::Done { step, evidence } => {
                 let evidence: Vec<_> = evidence.iter().map(ToString::to_string).collect();
                 self.with(step, |bar| {
-                    bar.set_style(style("✓ {prefix:16} {elapsed:>5} {msg}"));
+                    bar.set_style(style(DONE));
                     bar.finish_with_message(printable(&evidence.join(", ")));
                 });
             }
@@ -54,7 +59,7 @@ impl Bars {
 
     fn begin(&self, step: Step) {
         let bar = self.all.add(ProgressBar::new_spinner().with_prefix(step.as_str()));
-        bar.set_style(style("{spinner} {prefix:16}"));
+        bar.set_style(style(BEGUN));
         bar.enable_steady_tick(Duration::from_millis(120));
         self.steps.lock().unwrap_or_else(PoisonError::into_inner).insert(step, bar);
     }
@@ -71,7 +76,19 @@ impl Bars {
     }
 }
 
-/// The templates are this file's own; a test reads them all.
+/// One of the templates above, which a test reads.
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_templates_are_valid() {
+        for template in [BEGUN, STAGE, BYTES, DONE] {
+            assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
+        }
+    }
 }

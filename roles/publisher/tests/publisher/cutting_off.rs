@@ -29,7 +29,7 @@ async fn a_deploy_that_was_cut_off_anywhere_ends_with_one_channel() {
         let ended = cut_off(points, world.publisher.deploy(&order())).await;
         let deployed = world.publisher.deploy(&order()).await.unwrap();
         assert_eq!(world.chain.0.lock().unwrap().transactions, 1, "cut off at {points}");
-        assert_eq!(deployed.channel.deposited, Amount(8_640_001), "cut off at {points}");
+        assert_eq!(deployed.channel.deposited, Amount(8_640_000), "cut off at {points}");
         if ended {
             assert!(points > 3, "there were points to cut at");
             return;

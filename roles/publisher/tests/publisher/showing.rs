@@ -13,8 +13,8 @@ async fn money_left_is_what_remains_after_what_was_measured() {
     world.publisher.deploy(&order()).await.unwrap();
     let status = world.publisher.status(&name()).await.unwrap();
     assert_eq!(status.pod.as_ref().unwrap().phase, PodPhase::Running);
-    // One core-hour at 0.36 was used of the day's 8.640001.
-    assert_eq!(status.left(), Some(Amount(8_280_001)));
+    // One core-hour at 0.36 was used of the day's 8.64.
+    assert_eq!(status.left(), Some(Amount(8_280_000)));
     assert_eq!(status.lasts().unwrap() / 3600, 23);
 }
 
