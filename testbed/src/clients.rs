@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// What an HTTP server answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,23 +72,36 @@ fn dechunk(mut body: &str) -> Option<String> {
     }
 }
 
-/// Sends one inline command to a redis server; gives the value or status that it answers.
+/// Sends one inline command to a redis server; gives the value or status that it answers. A server
+/// that says that it is still reading its data is asked again, as its protocol wants it.
 ///
 /// # Errors
 /// If there is no answer within a minute, or it is an error.
 pub async fn redis(server: SocketAddr, command: &str) -> io::Result<String> {
     let exchange = async {
-        let mut stream = BufReader::new(TcpStream::connect(server).await?);
-        stream.write_all(format!("{command}\r\n").as_bytes()).await?;
-        let first = line(&mut stream).await?;
-        match first.split_at_checked(1) {
-            Some(("+" | ":", text)) => Ok(text.into()),
-            Some(("$", "-1")) => Ok(String::new()),
-            Some(("$", _)) => line(&mut stream).await,
-            _ => Err(io::Error::new(io::ErrorKind::InvalidData, format!("redis answered {first:?}"))),
+        loop {
+            let (kind, text) = redis_once(server, command).await?;
+            match kind {
+                '-' if text.starts_with("LOADING") => tokio::time::sleep(PAUSE).await,
+                '-' => return Err(io::Error::other(format!("redis answered {text:?}"))),
+                _ => return Ok(text),
+            }
         }
     };
     timeout(PATIENCE, exchange).await?
+}
+
+/// The kind of the answer, and its text (Redis serialization protocol).
+async fn redis_once(server: SocketAddr, command: &str) -> io::Result<(char, String)> {
+    let mut stream = BufReader::new(TcpStream::connect(server).await?);
+    stream.write_all(format!("{command}\r\n").as_bytes()).await?;
+    let first = line(&mut stream).await?;
+    match first.split_at_checked(1) {
+        Some(("$", "-1")) => Ok(('$', String::new())),
+        Some(("$", _)) => Ok(('$', line(&mut stream).await?)),
+        Some((kind, text)) => Ok((kind.chars().next().unwrap_or_default(), text.into())),
+        None => Err(io::ErrorKind::InvalidData.into()),
+    }
 }
 
 async fn line(stream: &mut BufReader<TcpStream>) -> io::Result<String> {

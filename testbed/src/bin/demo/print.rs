@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use apocryph_testbed::traces::Left;
-use comfy_table::{ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
+use comfy_table::{CellAlignment, Table, presets::NOTHING};
 
 use crate::record::{Check, Record, Step};
 
@@ -22,7 +22,7 @@ pub(crate) fn note(text: &str) {
 pub(crate) fn step(step: &Step) {
     let began = step.start_ms as f64 / 1000.0;
     let took = format!("{} ms", step.duration_ms);
-    println!("{began:>8.2} s {:<15} {:<10} {took:>9}  {}", step.name, step.who, step.evidence);
+    println!("{began:>8.2} s {:<15} {:<10} {took:>9}  {}", step.name, step.who, short(&step.evidence));
 }
 
 pub(crate) fn check(check: &Check) {
@@ -36,14 +36,28 @@ pub(crate) fn check(check: &Check) {
 /// Step, who, time, evidence.
 pub(crate) fn table(record: &Record) {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["step", "who", "began", "took", "evidence"]);
+    table.load_style(NOTHING);
+    table.set_header(["STEP", "WHO", "BEGAN", "TOOK", "EVIDENCE"]);
     for step in record.steps() {
         let began = format!("{:.2} s", step.start_ms as f64 / 1000.0);
-        table.add_row([&step.name, &step.who, &began, &format!("{} ms", step.duration_ms), &step.evidence]);
+        let took = format!("{} ms", step.duration_ms);
+        table.add_row([&step.name, &step.who, &began, &took, &short(&step.evidence)]);
     }
-    println!("\n{table}");
-    println!("{}", record.machine());
+    for column in [2, 3] {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    println!("\n{}\n\n{}", table.trim_fmt(), record.machine());
+}
+
+/// Hashes and digests by their beginning: the report has them whole.
+fn short(evidence: &str) -> String {
+    let words = evidence.split(' ').map(|word| {
+        let hash = word.trim_end_matches(',');
+        if hash.len() > 60 && hash.is_ascii() { word.replace(&hash[18..], "…") } else { word.into() }
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// How it ended.

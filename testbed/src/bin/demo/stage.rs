@@ -115,11 +115,17 @@ impl Stage {
         let mut begun = BTreeMap::new();
         let mut listen = |line: &Value| {
             let step = line["step"].as_str().unwrap_or_default().to_owned();
-            if line["event"] == "begun" {
-                begun.insert(step, Instant::now());
-            } else if line["event"] == "done" {
-                let start = begun.remove(&step).unwrap_or_else(Instant::now);
-                record.step(&step, doer(&step), start, evidence(&line["evidence"]));
+            let stages: &mut (Instant, Vec<String>) =
+                begun.entry(step.clone()).or_insert((Instant::now(), Vec::new()));
+            match line["event"].as_str() {
+                Some("stage") => stages.1.push(plain(&line["stage"])),
+                Some("done") => {
+                    let (start, stages) = std::mem::replace(stages, (Instant::now(), Vec::new()));
+                    if let Some(who) = doer(&step) {
+                        record.step(&step, who, start, evidence(&line["evidence"], stages));
+                    }
+                }
+                _ => {}
             }
         };
         Ok(self.cli.run(arguments, &mut listen).await?)
@@ -214,20 +220,34 @@ impl Stage {
     }
 }
 
-/// Who does a step that `apocryph` tells of.
-fn doer(step: &str) -> &'static str {
+/// Who does a step of the system that `apocryph` tells of; `None` for what is not one.
+fn doer(step: &str) -> Option<&'static str> {
     match step {
-        "provision" | "confirm" => "provider",
-        _ => "publisher",
+        "provision" | "confirm" => Some("provider"),
+        "remove" | "fund" => None,
+        _ => Some("publisher"),
     }
 }
 
-/// The evidence of a step: kinds with their values.
-fn evidence(evidence: &Value) -> String {
+/// What shows that a step was done: kinds with their values, or else the stages that it went through.
+fn evidence(evidence: &Value, stages: Vec<String>) -> String {
     let items = evidence.as_array().into_iter().flatten();
-    let texts: Vec<_> =
-        items.map(|item| format!("{} {}", plain(&item["kind"]), plain(&item["value"]))).collect();
-    texts.join(", ")
+    let shown: Vec<_> = items.map(shown).collect();
+    if shown.is_empty() { stages.join(", ") } else { shown.join(", ") }
+}
+
+fn shown(item: &Value) -> String {
+    let value = &item["value"];
+    match plain(&item["kind"]).as_str() {
+        "endpoint" if value["kind"] == "http" => {
+            format!("http://{} at {}", plain(&value["host"]), plain(&value["gateway"]))
+        }
+        "endpoint" => format!("tcp {}", plain(&value["address"])),
+        "digest" => plain(value),
+        "count" => format!("{value} found"),
+        "bytes" => format!("{value} bytes"),
+        kind => format!("{kind} {}", plain(value)),
+    }
 }
 
 fn plain(value: &Value) -> String {

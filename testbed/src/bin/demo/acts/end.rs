@@ -25,6 +25,7 @@ pub(crate) async fn act(record: &mut Record, mut stage: Stage) -> Result<()> {
 /// The provider claims what is owed, ends the pod, and the unlock begins.
 async fn settle(record: &mut Record, stage: &mut Stage, pod: &str) -> Result<()> {
     let start = Instant::now();
+    print::note(&format!("apocryph remove {pod}"));
     stage.run(record, &["remove", pod]).await?;
     let said = stage.run(record, &["usage", pod]).await?;
     let claims = said.part("/claims")?.as_array().cloned().unwrap_or_default();
