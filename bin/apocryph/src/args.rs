@@ -151,7 +151,7 @@ pub(crate) struct Deploy {
     #[arg(long, value_enum, default_value_t)]
     pub(crate) strategy: Strategy,
     /// Only providers that are paid in this token
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, env = "APOCRYPH_TOKEN", value_name = "ADDRESS", hide_env_values = true)]
     pub(crate) token: Option<Address>,
     /// Stop before the first signature, and tell what it would cost
     #[arg(long)]

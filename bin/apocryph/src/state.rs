@@ -171,7 +171,7 @@ fn disk(path: &Path, error: &io::Error) -> StateError {
 mod tests {
     use super::*;
     use apocryph_model::{Address, Amount, Tariff, Terms};
-    use apocryph_publisher::{SealedSpec, SpecKey};
+    use apocryph_publisher::{BegunPayment, SealedSpec, SpecKey};
     use std::os::unix::fs::PermissionsExt as _;
 
     fn deployment(name: &str) -> Deployment {
@@ -188,7 +188,7 @@ mod tests {
             image_key: Some("pem".into()),
             spec: Some(SealedSpec { digest: sha256(b"spec"), key: SpecKey::new([7; 32]) }),
             endpoints: vec![],
-            paying_up_to: Some(Amount(5)),
+            payment: Some(BegunPayment { amount: Amount(2), up_to: Amount(5) }),
         }
     }
 

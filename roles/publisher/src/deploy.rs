@@ -3,7 +3,7 @@
 
 use crate::{
     Budget, Candidate, Collected, Deployment, Error, Estimate, Payment, Preferences, Publisher, Token,
-    Trusted, journal::Journal, open_channel::keep, select_provider::Selected,
+    Trusted, fitness::Wanted, journal::Journal, open_channel::keep, select_provider::Selected,
 };
 use apocryph_model::{Address, Amount, ChainError, Channel, Decimal, Endpoint, Manifest, Name};
 use futures::join;
@@ -175,8 +175,8 @@ impl Publisher {
         intent: Option<Deployment>,
     ) -> Result<Site, Error> {
         let offerings = self.list_providers().await?;
-        let constraints = &order.manifest.constraints;
-        let selected = self.select_provider(offerings, collected, constraints, preferences).await?;
+        let wanted = Wanted { constraints: &order.manifest.constraints, preferences };
+        let selected = self.select_provider(offerings, collected, wanted).await?;
         let mut deployment = self.intent(&order.manifest.name, &selected, preferences);
         let new = intent.is_none();
         deployment.image_key = intent.and_then(|intent| intent.image_key);
@@ -204,7 +204,7 @@ impl Publisher {
             image_key: None,
             spec: None,
             endpoints: vec![],
-            paying_up_to: None,
+            payment: None,
         }
     }
 

@@ -43,8 +43,18 @@ pub struct Deployment {
     pub spec: Option<SealedSpec>,
     /// Where the pod is reached.
     pub endpoints: Vec<Endpoint>,
-    /// What the channel's deposit comes to once a payment that was begun has arrived.
-    pub paying_up_to: Option<Amount>,
+    /// The payment that was begun and not seen to arrive.
+    pub payment: Option<BegunPayment>,
+}
+
+/// A payment into the channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BegunPayment {
+    /// How much is paid.
+    pub amount: Amount,
+    /// What the channel's deposit comes to once it has arrived.
+    pub up_to: Amount,
 }
 
 impl Deployment {

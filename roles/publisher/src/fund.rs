@@ -1,6 +1,8 @@
 //! `fund`: more money for an open channel.
 
-use crate::{Deployment, Error, Evidence, Money, MoneyError, Publisher, Step, open_channel::read};
+use crate::{
+    BegunPayment, Deployment, Error, Evidence, Money, MoneyError, Publisher, Step, open_channel::read,
+};
 use apocryph_model::{Amount, Channel, Decimal, Name, TransactionId};
 
 /// What a channel holds after more was paid in.
@@ -18,8 +20,8 @@ pub struct Funded {
 }
 
 impl Publisher {
-    /// Pays `amount` into the pod's channel. Repeating a payment that was cut off goes on with
-    /// it: what has arrived is not paid again.
+    /// Pays `amount` into the pod's channel. Repeating a payment of that amount that was cut off
+    /// goes on with it: what has arrived is not paid again.
     #[tracing::instrument(skip_all, fields(pod = %name))]
     pub async fn fund(&self, name: &Name, amount: &Decimal) -> Result<Funded, Error> {
         let _lock = self.deployments.lock(name)?;
@@ -28,13 +30,14 @@ impl Publisher {
         let token = self.chain.token(deployment.token).await?;
         let amount = read(&token, amount)?;
         let channel = self.fundable(&deployment).await?;
-        let target = deployment.paying_up_to.unwrap_or(channel.deposited.saturating_add(amount));
-        let missing = target.saturating_sub(channel.deposited);
+        let payment = BegunPayment { amount, up_to: channel.deposited.saturating_add(amount) };
+        let payment = deployment.payment.filter(|begun| begun.amount == amount).unwrap_or(payment);
+        let missing = payment.up_to.saturating_sub(channel.deposited);
         self.check_balance(&token, missing).await?;
-        deployment.paying_up_to = Some(target);
+        deployment.payment = Some(payment);
         self.deployments.keep(&deployment)?;
         let transaction = self.pay(&channel, missing).await?;
-        deployment.paying_up_to = None;
+        deployment.payment = None;
         self.deployments.keep(&deployment)?;
         let channel = self.fundable(&deployment).await?;
         self.reporter.done(Step::Fund, transaction.map(Evidence::Transaction).into_iter().collect());

@@ -1,9 +1,9 @@
 //! `list_providers`: who is registered, and who of them answers.
 
 use crate::{Error, Evidence, LinkError, Publisher, Step, Token};
-use apocryph_model::{Offer, Offering};
+use apocryph_model::{Address, Offer, Offering};
 use futures::{StreamExt, stream};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A registered provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl Publisher {
     /// Reads the Registry and asks everyone for their terms.
     pub async fn providers(&self) -> Result<Vec<Listed>, Error> {
         let offerings = self.list_providers().await?;
-        let tokens = self.tokens(&offerings).await;
+        let tokens = self.tokens(&offerings).await?;
         let ask = |offering: Offering| async {
             let token = tokens.get(&offering.token).cloned();
             let answer = self.offer(&offering).await;
@@ -45,16 +45,19 @@ impl Publisher {
         self.connect(&offering.addresses).await?.offer().await
     }
 
-    /// The tokens that are asked for, each looked at once; those that cannot be read are left out.
-    pub(crate) async fn tokens(&self, offerings: &[Offering]) -> BTreeMap<apocryph_model::Address, Token> {
+    /// The tokens that are asked for; those that are none are left out.
+    pub(crate) async fn tokens(&self, offerings: &[Offering]) -> Result<BTreeMap<Address, Token>, Error> {
+        let addresses: BTreeSet<_> = offerings.iter().map(|offering| offering.token).collect();
+        let read = |address| async move { (address, self.chain.token(address).await) };
+        let mut answers = stream::iter(addresses).map(read).buffer_unordered(Self::AT_ONCE);
         let mut tokens = BTreeMap::new();
-        for offering in offerings {
-            if !tokens.contains_key(&offering.token)
-                && let Ok(token) = self.chain.token(offering.token).await
-            {
-                tokens.insert(offering.token, token);
+        while let Some((address, answer)) = answers.next().await {
+            match answer {
+                Ok(token) => drop(tokens.insert(address, token)),
+                Err(unknown) if unknown.retry() => return Err(unknown.into()),
+                Err(_) => {}
             }
         }
-        tokens
+        Ok(tokens)
     }
 }

@@ -17,6 +17,8 @@ pub(crate) struct Books {
     pub(crate) channels: BTreeMap<ChannelId, Channel>,
     pub(crate) claims: Vec<Claimed>,
     pub(crate) held: Amount,
+    /// Another token that it holds as much of.
+    pub(crate) also_holds: Option<Address>,
     pub(crate) now: u64,
     pub(crate) transactions: u8,
     /// What the next transaction meets.
@@ -82,8 +84,10 @@ impl Chain for MemoryChain {
     async fn token(&self, address: Address) -> Result<Token, ChainError> {
         self.read(|_| Token { address, symbol: "TEST".into(), decimals: 6 })
     }
-    async fn balance(&self, _: Address) -> Result<Amount, ChainError> {
-        self.read(|books| books.held)
+    async fn balance(&self, token: Address) -> Result<Amount, ChainError> {
+        self.read(
+            |books| if books.also_holds == Some(token) || token == TOKEN { books.held } else { Amount::ZERO },
+        )
     }
     async fn channel(&self, id: ChannelId) -> Result<Option<Channel>, ChainError> {
         self.read(|books| books.channels.get(&id).copied())

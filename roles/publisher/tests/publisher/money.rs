@@ -57,6 +57,17 @@ async fn a_payment_that_was_cut_off_is_not_paid_twice() {
 }
 
 #[tokio::test]
+async fn another_payment_than_the_one_that_was_cut_off_is_another_payment() {
+    let world = deployed().await;
+    let before = deposited(&world);
+    world.chain.0.lock().unwrap().refuse = Some(ChainError::Unavailable("timed out".into()));
+    world.publisher.fund(&name(), &"1".parse().unwrap()).await.unwrap_err();
+    let funded = world.publisher.fund(&name(), &"2".parse().unwrap()).await.unwrap();
+    assert_eq!(funded.paid.to_string(), "2 TEST");
+    assert_eq!(deposited(&world), before.saturating_add(Amount(2_000_000)));
+}
+
+#[tokio::test]
 async fn money_comes_back_after_the_delay_and_not_before() {
     let world = deployed().await;
     let held = world.chain.0.lock().unwrap().held;

@@ -55,6 +55,8 @@ async fn tokens_are_not_compared() {
     let other = Address([0x71; 20]);
     world.chain.0.lock().unwrap().offerings[1].token = other;
     world.provider(2).offer.lock().unwrap().token = other;
+    assert_eq!(chosen(&world).await.unwrap(), Address([1; 20]), "the one that the account holds");
+    world.chain.0.lock().unwrap().also_holds = Some(other);
     let error = chosen(&world).await.unwrap_err();
     assert!(matches!(error, Error::Select(SelectError::SeveralTokens(_))), "{error}");
     let mut order = order();
