@@ -73,15 +73,16 @@ impl Daemon {
         let chain = Arc::new(world::chain(settings, account));
         let node = start_node(settings).await?;
         let grants = Arc::new(Grants::new(&registry_secret(&state_key)));
-        let registry = listen(settings.file.listen.registry.0.0, "listen.registry").await?;
+        let registry = listen(settings.file.listen.registry.0, "listen.registry").await?;
         let registry_address = address(&registry, "listen.registry")?;
         let blobs = Arc::new(StoredBlobs(node.store().clone()));
         serving.spawn(registry::serve(registry, blobs, grants.clone(), told(ended.clone())));
 
         let engine = Arc::new(EmbeddedEngine::open(settings.engine(registry_address)).await?);
         let pods = Arc::new(EnginePods::default());
-        let gateway = open_gateway(settings, pods.clone()).await?;
-        let routes = GatewayRoutes::new(gateway.clone(), places(settings), settings.file.gateway.drain.0.0);
+        let doors = Doors::open(settings).await?;
+        let gateway = Gateway::new(gateway_config(settings), pods.clone());
+        let routes = GatewayRoutes::new(gateway.clone(), places(settings), settings.file.gateway.drain.0);
         let peer = node.peer_id().to_string().parse().map_err(|_| Failure::Answer)?;
         let provider_settings = settings.provider(peer, chain.account());
         let world = World {
@@ -95,15 +96,17 @@ impl Daemon {
         };
         let provider = Arc::new(Provider::new(world, provider_settings, state_key));
         pods.set(&provider);
-        // Pods that outlived the last daemon are adopted before anyone can ask for them.
+        // Pods that outlived the last daemon are adopted before anyone is answered; whoever asks
+        // already waits at the door.
         if let Err(fault) = provider.reconcile().await {
             warn!(%fault, "not every pod is restored yet");
         }
+        doors.serve(&gateway);
 
         let looping = provider.clone();
         loops.spawn(async move { looping.run().await });
         loops.spawn(admin::serve(admin::listen(&settings.admin_socket())?, provider.clone()));
-        let health = listen(settings.file.listen.health.0.0, "listen.health").await?;
+        let health = listen(settings.file.listen.health.0, "listen.health").await?;
         loops.spawn(health::serve(health, meters));
         serving.spawn(serve_calls(node, provider.clone(), ended));
         Ok(Self { engine, gateway, provider, ending, serving, loops, _lock: lock })
@@ -112,7 +115,7 @@ impl Daemon {
     /// Drains, writes down what was used, and lets pods run on unless they are to stop.
     async fn stop(mut self, settings: &Settings, stop_pods: bool) {
         self.ending.send_replace(true);
-        let drained = self.gateway.drain(settings.file.gateway.drain.0.0).await;
+        let drained = self.gateway.drain(settings.file.gateway.drain.0).await;
         info!(cut = drained.cut, "the gateway is drained");
         let all = async { while self.serving.join_next().await.is_some() {} };
         if timeout(CALLS_GRACE, all).await.is_err() {
@@ -148,23 +151,40 @@ fn registry_secret(state_key: &EnvelopeKey) -> [u8; 32] {
     sha256(&[b"apocryph-registry-tokens", &state_key.expose()[..]].concat()).0
 }
 
-async fn open_gateway(settings: &Settings, pods: Arc<EnginePods>) -> Result<Gateway, Failure> {
-    let listen_ip = settings.file.listen.gateway.0.0.ip();
-    let gateway = Gateway::new(GatewayConfig { tcp_address: listen_ip, ..GatewayConfig::default() }, pods);
-    gateway.listen(listen(settings.file.listen.gateway.0.0, "listen.gateway").await?, None);
-    if let Some(tls) = &settings.tls {
+/// Where requests arrive.
+struct Doors {
+    plain: TcpListener,
+    tls: Option<(TcpListener, Tls)>,
+}
+
+impl Doors {
+    async fn open(settings: &Settings) -> Result<Self, Failure> {
+        let plain = listen(settings.file.listen.gateway.0, "listen.gateway").await?;
+        let Some(tls) = &settings.tls else { return Ok(Self { plain, tls: None }) };
         let read = |path: &Path| std::fs::read(path).map_err(Failure::file(path));
         let pair = Tls::from_pem(&read(&tls.certificate)?, &read(&tls.key)?)?;
-        gateway.listen(listen(tls.listen, "listen.gateway-tls").await?, Some(pair));
+        let listener = listen(tls.listen, "listen.gateway-tls").await?;
+        Ok(Self { plain, tls: Some((listener, pair)) })
     }
-    Ok(gateway)
+
+    fn serve(self, gateway: &Gateway) {
+        gateway.listen(self.plain, None);
+        if let Some((listener, pair)) = self.tls {
+            gateway.listen(listener, Some(pair));
+        }
+    }
+}
+
+/// Published TCP ports listen where requests arrive.
+fn gateway_config(settings: &Settings) -> GatewayConfig {
+    GatewayConfig { tcp_address: settings.file.listen.gateway.0.ip(), ..GatewayConfig::default() }
 }
 
 fn places(settings: &Settings) -> Places {
     let (gateway, tls) = settings.public_gateway();
     Places {
         domain: settings.domain().clone(),
-        ports: settings.file.gateway.tcp_ports.0.0.clone(),
+        ports: settings.file.gateway.tcp_ports.0.clone(),
         gateway,
         tls,
         public: settings.public_ip(),

@@ -106,13 +106,13 @@ impl Settings {
         if file.chain.rpc.is_empty() {
             return Err(contradiction("chain.rpc is empty: name an endpoint, or give --rpc"));
         }
-        if !file.listen.registry.0.0.ip().is_loopback() {
+        if !file.listen.registry.0.ip().is_loopback() {
             return Err(contradiction(
                 "listen.registry is not a loopback address: it serves this host's engine alone",
             ));
         }
         let tls = match (&file.listen.gateway_tls, &file.gateway.tls_certificate, &file.gateway.tls_key) {
-            (Some(Text(Listener(listen))), Some(certificate), Some(key)) => {
+            (Some(Listener(listen)), Some(certificate), Some(key)) => {
                 Some(TlsSettings { listen: *listen, certificate: certificate.clone(), key: key.clone() })
             }
             (None, None, None) => None,
@@ -165,13 +165,13 @@ impl Settings {
 
     /// The gateway's address as publishers are told it, and whether it speaks TLS there.
     pub(crate) fn public_gateway(&self) -> (SocketAddr, bool) {
-        let listen = self.tls.as_ref().map_or(self.file.listen.gateway.0.0, |tls| tls.listen);
+        let listen = self.tls.as_ref().map_or(self.file.listen.gateway.0, |tls| tls.listen);
         (SocketAddr::new(self.public_ip(), listen.port()), self.tls.is_some())
     }
 
     /// The IP address that publishers are told.
     pub(crate) fn public_ip(&self) -> IpAddr {
-        let listen = self.file.listen.gateway.0.0.ip();
+        let listen = self.file.listen.gateway.0.ip();
         let default = if listen.is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { listen };
         self.file.gateway.public_address.unwrap_or(default)
     }
@@ -184,12 +184,12 @@ impl Settings {
 
     /// The multiaddrs to listen on: TCP and QUIC at the same address.
     pub(crate) fn p2p_listen(&self) -> [String; 2] {
-        multiaddrs(self.file.listen.p2p.0.0)
+        multiaddrs(self.file.listen.p2p.0)
     }
 
     /// The multiaddrs by which others reach this node.
     pub(crate) fn p2p_external(&self) -> Vec<String> {
-        let listen = self.file.listen.p2p.0.0;
+        let listen = self.file.listen.p2p.0;
         let external = self.file.network.external.clone();
         match external.is_empty() && !listen.ip().is_unspecified() && listen.port() != 0 {
             true => multiaddrs(listen).into(),
@@ -203,7 +203,7 @@ impl Settings {
         let (data_dir, run_dir) = (self.data("engine"), file.run_dir.clone());
         EngineConfig {
             runtime: file.engine.runtime.clone(),
-            stop_grace: file.engine.stop_grace.0.0,
+            stop_grace: file.engine.stop_grace.0,
             image_limit: file.engine.image_limit,
             ..EngineConfig::new(self.engine_name.clone(), data_dir, run_dir, registry, self.subnet)
         }
@@ -217,24 +217,24 @@ impl Settings {
             token: file.chain.token,
             terms: self.terms(account),
             attestation: Attestation::None,
-            least_runway: file.terms.least_runway.0.0.as_secs(),
-            least_unlock_delay: file.terms.least_unlock_delay.0.0.as_secs(),
-            grace: file.terms.grace.0.0,
-            meter_period: file.metering.period.0.0,
-            reconcile_period: file.metering.reconcile.0.0,
+            least_runway: file.terms.least_runway.0.as_secs(),
+            least_unlock_delay: file.terms.least_unlock_delay.0.as_secs(),
+            grace: file.terms.grace.0,
+            meter_period: file.metering.period.0,
+            reconcile_period: file.metering.reconcile.0,
             claims: ClaimPolicy {
                 fee_factor: file.claims.fee_factor,
                 coin_worth: self.coin_worth,
-                period: file.claims.period.0.0,
-                before_end: file.claims.before_end.0.0,
+                period: file.claims.period.0,
+                before_end: file.claims.before_end.0,
             },
             limits: Limits {
                 pods: file.limits.pods,
                 pods_per_publisher: file.limits.pods_per_publisher,
                 pod_bytes: file.limits.pod_size.0,
                 provisions: file.limits.provisions,
-                provision_time: file.limits.provision_time.0.0,
-                linger: file.limits.linger.0.0,
+                provision_time: file.limits.provision_time.0,
+                linger: file.limits.linger.0,
             },
         }
     }

@@ -55,7 +55,6 @@ pub(crate) fn of_route(cause: &RouteError) -> Fault {
         RouteError::HostTaken(_) => "host-taken",
         RouteError::PortTaken(_) => "port-taken",
         RouteError::PortNotOffered { .. } => "port-not-offered",
-        RouteError::NoDomain => "no-domain",
         RouteError::Listen(_) => {
             error!(%cause, "the gateway failed");
             let text = "the provider's gateway cannot listen on the port: try again, or another port";

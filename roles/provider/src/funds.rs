@@ -36,7 +36,8 @@ pub(crate) fn verdict(pod: &Pod, channel: Option<&Channel>, used: &Usage) -> Ver
 
 /// Why a pod that stayed out of funds is evicted.
 pub(crate) fn out_of_funds() -> Fault {
-    let text = "the pod used up its channel and was removed: fund the channel and deploy it again";
+    let text =
+        "out of funds: the pod used up its channel and was removed; fund the channel and deploy it again";
     Fault::lasting(Who::Publisher, "out-of-funds", text)
 }
 

@@ -25,9 +25,6 @@ pub enum RouteError {
         /// The highest that is offered.
         last: u16,
     },
-    /// The provider has no domain for pods that bring no host name.
-    #[error("this provider has no domain of its own: give the HTTP port a `host`")]
-    NoDomain,
     /// The gateway could not listen.
     #[error("the gateway cannot listen: {0}")]
     Listen(String),

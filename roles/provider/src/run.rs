@@ -9,6 +9,7 @@ use tracing::warn;
 impl Provider {
     /// Meters, reconciles and claims until dropped. Safe to drop, or kill, at any instruction.
     pub async fn run(&self) {
+        describe_meters();
         let metering = every(self.settings.meter_period, "meter", || self.meter());
         let mending = every(self.settings.reconcile_period, "reconcile", || self.reconcile());
         let claiming = every(self.settings.reconcile_period, "claim", || self.claim());
@@ -44,4 +45,14 @@ async fn every<F: Future<Output = Result<(), Fault>>>(period: Duration, step: &s
             warn!(step, %fault, code = fault.code, "tried again at the next round");
         }
     }
+}
+
+fn describe_meters() {
+    use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+    describe_gauge!("apocryph_pods", "Pods that live, at zero replicas or more");
+    describe_counter!("apocryph_provisions_total", "Calls to provision or update, by outcome");
+    describe_counter!("apocryph_evictions_total", "Pods that were removed because their channel ended");
+    describe_counter!("apocryph_claims_total", "Channels claimed from, by outcome of the transaction");
+    describe_counter!("apocryph_chain_failures_total", "Rounds in which the chain did not answer");
+    describe_histogram!("apocryph_meter_seconds", Unit::Seconds, "Time of one reading of all usage");
 }

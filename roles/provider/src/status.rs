@@ -72,7 +72,7 @@ impl Provider {
             PodState::OutOfFunds { .. } => Some(Fault::lasting(
                 Who::Publisher,
                 "out-of-funds",
-                "the pod used up its channel and is kept at zero for a while: fund the channel",
+                "out of funds: the pod used up its channel and is kept at zero for a while; fund the channel",
             )),
             PodState::Live => self.memory().troubles.get(&pod.channel).cloned(),
             PodState::Removed => None,

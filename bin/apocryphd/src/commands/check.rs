@@ -43,7 +43,7 @@ pub(crate) async fn check(settings: &Settings, printer: &Printer) -> Result<(), 
 }
 
 fn host(settings: &Settings) -> Vec<Lack> {
-    let lacks = apocryph_embedded::check(&settings.engine(settings.file.listen.registry.0.0));
+    let lacks = apocryph_embedded::check(&settings.engine(settings.file.listen.registry.0));
     let lack =
         |lack: apocryph_embedded::Lack| Lack { what: lack.what, remedy: lack.remedy, fatal: lack.fatal };
     lacks.into_iter().map(lack).collect()
@@ -59,10 +59,10 @@ fn ports(settings: &Settings) -> Vec<Lack> {
     let udp = |address: SocketAddr| UdpSocket::bind(address).err();
     let tls = settings.tls.as_ref().map(|tls| ("listen.gateway-tls", tls.listen, tcp(tls.listen)));
     let tried = [
-        ("listen.gateway", listen.gateway.0.0, tcp(listen.gateway.0.0)),
-        ("listen.p2p", listen.p2p.0.0, tcp(listen.p2p.0.0).or_else(|| udp(listen.p2p.0.0))),
-        ("listen.registry", listen.registry.0.0, tcp(listen.registry.0.0)),
-        ("listen.health", listen.health.0.0, tcp(listen.health.0.0)),
+        ("listen.gateway", listen.gateway.0, tcp(listen.gateway.0)),
+        ("listen.p2p", listen.p2p.0, tcp(listen.p2p.0).or_else(|| udp(listen.p2p.0))),
+        ("listen.registry", listen.registry.0, tcp(listen.registry.0)),
+        ("listen.health", listen.health.0, tcp(listen.health.0)),
     ];
     let lack = |(setting, address, problem): (&str, SocketAddr, Option<std::io::Error>)| {
         let what = format!("{setting}: {address} cannot be listened on: {}", problem?);

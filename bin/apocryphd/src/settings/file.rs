@@ -34,8 +34,8 @@ macro_rules! table {
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 
-fn seconds(seconds: u64) -> Text<Span> {
-    Text(Span(std::time::Duration::from_secs(seconds)))
+fn seconds(seconds: u64) -> Span {
+    Span(std::time::Duration::from_secs(seconds))
 }
 
 fn gibibytes(count: u64) -> Bytes {
@@ -141,25 +141,25 @@ table! {
 table! {
     /// What is asked of channels.
     Terms {
-        least_runway: Text<Span> = seconds(10 * MINUTE),
-        least_unlock_delay: Text<Span> = seconds(HOUR),
-        grace: Text<Span> = seconds(10 * MINUTE),
+        least_runway: Span = seconds(10 * MINUTE),
+        least_unlock_delay: Span = seconds(HOUR),
+        grace: Span = seconds(10 * MINUTE),
     }
 }
 
 table! {
     /// Where it listens.
     Listen {
-        gateway: Text<Listener> = listener([0, 0, 0, 0], 8080),
-        gateway_tls: Option<Text<Listener>> = None,
-        p2p: Text<Listener> = listener([0, 0, 0, 0], 4001),
-        registry: Text<Listener> = listener([127, 0, 0, 1], 0),
-        health: Text<Listener> = listener([127, 0, 0, 1], 9090),
+        gateway: Listener = listener([0, 0, 0, 0], 8080),
+        gateway_tls: Option<Listener> = None,
+        p2p: Listener = listener([0, 0, 0, 0], 4001),
+        registry: Listener = listener([127, 0, 0, 1], 0),
+        health: Listener = listener([127, 0, 0, 1], 9090),
     }
 }
 
-fn listener(ip: [u8; 4], port: u16) -> Text<Listener> {
-    Text(Listener(SocketAddr::from((ip, port))))
+fn listener(ip: [u8; 4], port: u16) -> Listener {
+    Listener(SocketAddr::from((ip, port)))
 }
 
 table! {
@@ -175,10 +175,10 @@ table! {
     Gateway {
         domain: Option<Hostname> = None,
         public_address: Option<IpAddr> = None,
-        tcp_ports: Text<Ports> = Text(Ports(30_000..=32_767)),
+        tcp_ports: Ports = Ports(30_000..=32_767),
         tls_certificate: Option<PathBuf> = None,
         tls_key: Option<PathBuf> = None,
-        drain: Text<Span> = seconds(10),
+        drain: Span = seconds(10),
     }
 }
 
@@ -188,7 +188,7 @@ table! {
         name: Option<Text<InstanceName>> = None,
         runtime: PathBuf = "crun".into(),
         subnet: Option<Text<Subnet>> = None,
-        stop_grace: Text<Span> = seconds(10),
+        stop_grace: Span = seconds(10),
         image_limit: Bytes = gibibytes(10),
     }
 }
@@ -196,8 +196,8 @@ table! {
 table! {
     /// How often it looks.
     Metering {
-        period: Text<Span> = seconds(10),
-        reconcile: Text<Span> = seconds(3),
+        period: Span = seconds(10),
+        reconcile: Span = seconds(3),
     }
 }
 
@@ -206,8 +206,8 @@ table! {
     Claims {
         fee_factor: u32 = 20,
         coin_worth: Option<Text<Decimal>> = None,
-        period: Text<Span> = seconds(24 * HOUR),
-        before_end: Text<Span> = seconds(HOUR),
+        period: Span = seconds(24 * HOUR),
+        before_end: Span = seconds(HOUR),
     }
 }
 
@@ -219,8 +219,8 @@ table! {
         pod_size: Bytes = gibibytes(10),
         store_size: Bytes = gibibytes(100),
         provisions: usize = 8,
-        provision_time: Text<Span> = seconds(30 * MINUTE),
-        linger: Text<Span> = seconds(10 * MINUTE),
+        provision_time: Span = seconds(30 * MINUTE),
+        linger: Span = seconds(10 * MINUTE),
     }
 }
 

@@ -1,18 +1,34 @@
 //! Values that are written as text.
 
+use crate::durations::Span;
 use serde::{Deserialize, Deserializer, de::Error as _};
 use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, str::FromStr};
 
-/// Anything that is read from a text. What is wrong with the text is told at its line.
+/// Something of elsewhere that is read from a text. What is wrong with the text is told at its line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Text<T>(pub(crate) T);
 
 impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Text<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map(Self).map_err(|error| D::Error::custom(format!("{text:?}: {error}")))
+        from_text(deserializer).map(Self)
     }
 }
+
+fn from_text<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|error| D::Error::custom(format!("{text:?}: {error}")))
+}
+
+macro_rules! written_as_text {
+    ($($name:ty),*) => {
+        $(impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                from_text(deserializer)
+            }
+        })*
+    };
+}
+written_as_text!(Listener, Ports, Span);
 
 /// Ports, such as `30000-32767`.
 #[derive(Debug, Clone, PartialEq, Eq)]

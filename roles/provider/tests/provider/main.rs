@@ -6,6 +6,7 @@
 mod authorisation;
 mod claiming;
 mod metering;
+mod money;
 mod provisioning;
 mod publisher;
 mod reconciling;
