@@ -72,6 +72,8 @@ interface IPayment {
         bytes32 id;
         /// Which of the call's terms are this channel's.
         uint256 terms;
+        /// In which the usage arose.
+        uint32 epoch;
         /// Cumulative usage of the epoch: eight numbers of 64 bits in the order of the prices, four in a word, the
         /// lowest bits first.
         uint256[2] usage;
@@ -100,6 +102,8 @@ interface IPayment {
         NotOpen,
         /// The terms are not those of the channel, or the caller is not its provider.
         WrongTerms,
+        /// The usage is another epoch's: the channel was closed and opened again.
+        WrongEpoch,
         /// The terms name a meter key, and the usage is not signed by it for this channel and epoch.
         BadSignature,
         /// Everything that is due was claimed before.
@@ -182,13 +186,18 @@ interface IPayment {
     function topUp(bytes32 id, uint128 amount) external;
 
     /// @notice Pays what `usage` is worth and was not paid before. Only the provider can.
+    /// @param epoch In which the usage arose: a claim that is mined after the channel was opened anew is refused.
     /// @param usage As in `Claim`.
     /// @param signature The meter key's, over UsageStatement(bytes32 channel,uint32 epoch,uint256[2] usage) (EIP-712);
     /// zeros if the terms name no key.
     /// @return paid What was paid.
-    function claim(bytes32 id, Terms calldata terms, uint256[2] calldata usage, Signature calldata signature)
-        external
-        returns (uint128 paid);
+    function claim(
+        bytes32 id,
+        uint32 epoch,
+        Terms calldata terms,
+        uint256[2] calldata usage,
+        Signature calldata signature
+    ) external returns (uint128 paid);
 
     /// @notice Claims for many channels. An item that cannot be paid is skipped with an event that says why.
     /// Neighbours with the same token and payout share one transfer: order the items by them.
@@ -226,6 +235,7 @@ interface IPayment {
     function settleAndClose(
         address publisher,
         bytes32 podId,
+        uint32 epoch,
         Terms calldata terms,
         uint256[2] calldata usage,
         Signature calldata signature

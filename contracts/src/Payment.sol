@@ -121,13 +121,15 @@ contract Payment is IPayment, EIP712, ReentrancyGuardTransient {
     // --- Provider ---
 
     /// @inheritdoc IPayment
-    function claim(bytes32 id, Terms calldata terms, uint256[2] calldata usage, Signature calldata signature)
-        external
-        nonReentrant
-        returns (uint128 paid)
-    {
+    function claim(
+        bytes32 id,
+        uint32 epoch,
+        Terms calldata terms,
+        uint256[2] calldata usage,
+        Signature calldata signature
+    ) external nonReentrant returns (uint128 paid) {
         Refusal refusal;
-        (paid, refusal) = _claim(id, terms, usage, signature);
+        (paid, refusal) = _claim(id, epoch, terms, usage, signature);
         if (refusal != Refusal.None) revert ClaimRefused(id, refusal);
     }
 
@@ -155,7 +157,7 @@ contract Payment is IPayment, EIP712, ReentrancyGuardTransient {
             Terms calldata its = terms[item.terms];
             if (signatures.length != 0) signature = signatures[i];
             Refusal refusal;
-            (due[i], refusal) = _book(item.id, its, hashes[item.terms], item.usage, signature);
+            (due[i], refusal) = _book(item.id, item.epoch, its, hashes[item.terms], item.usage, signature);
             if (refusal != Refusal.None) {
                 emit ClaimSkipped(item.id, refusal);
                 continue;
@@ -198,13 +200,14 @@ contract Payment is IPayment, EIP712, ReentrancyGuardTransient {
     function settleAndClose(
         address publisher,
         bytes32 podId,
+        uint32 epoch,
         Terms calldata terms,
         uint256[2] calldata usage,
         Signature calldata signature
     ) external nonReentrant returns (uint128 paid, uint128 refunded) {
         bytes32 id = channelId(publisher, msg.sender, podId);
         Refusal refusal;
-        (paid, refusal) = _claim(id, terms, usage, signature);
+        (paid, refusal) = _claim(id, epoch, terms, usage, signature);
         if (refusal != Refusal.None && refusal != Refusal.NothingDue) revert ClaimRefused(id, refusal);
         refunded = _end(id, _opened(id), publisher);
     }
@@ -346,11 +349,14 @@ contract Payment is IPayment, EIP712, ReentrancyGuardTransient {
         if (received != amount) revert WrongAmountReceived(token, amount, received);
     }
 
-    function _claim(bytes32 id, Terms calldata terms, uint256[2] calldata usage, Signature calldata signature)
-        private
-        returns (uint128 paid, Refusal refusal)
-    {
-        (paid, refusal) = _book(id, terms, termsHash(msg.sender, terms), usage, signature);
+    function _claim(
+        bytes32 id,
+        uint32 epoch,
+        Terms calldata terms,
+        uint256[2] calldata usage,
+        Signature calldata signature
+    ) private returns (uint128 paid, Refusal refusal) {
+        (paid, refusal) = _book(id, epoch, terms, termsHash(msg.sender, terms), usage, signature);
         if (refusal != Refusal.None) return (0, refusal);
         emit Claimed(id, usage, paid);
         terms.token.safeTransfer(terms.payout, paid);
@@ -359,6 +365,7 @@ contract Payment is IPayment, EIP712, ReentrancyGuardTransient {
     /// Books what is due for `usage` as claimed; the caller pays it out.
     function _book(
         bytes32 id,
+        uint32 epoch,
         Terms calldata terms,
         bytes32 hash,
         uint256[2] calldata usage,
@@ -367,8 +374,9 @@ contract Payment is IPayment, EIP712, ReentrancyGuardTransient {
         Slot storage slot = _channels[id];
         // A channel that is not open has no hash.
         if (slot.termsHash != hash) return (0, slot.openedAt == 0 ? Refusal.NotOpen : Refusal.WrongTerms);
+        if (slot.epoch != epoch) return (0, Refusal.WrongEpoch);
         address key = terms.meterKey;
-        if (key != address(0) && !_signed(key, id, slot.epoch, usage, signature)) {
+        if (key != address(0) && !_signed(key, id, epoch, usage, signature)) {
             return (0, Refusal.BadSignature);
         }
         due = _raiseClaimed(slot, Math.min(_owed(terms.prices, usage), _cap(slot)));

@@ -82,7 +82,7 @@ abstract contract Base {
 
     function claim(uint256 units) internal returns (uint128) {
         vm.prank(provider);
-        return payment.claim(id, terms(), used(units), unsigned());
+        return payment.claim(id, 1, terms(), used(units), unsigned());
     }
 
     function refused(IPayment.Refusal reason) internal view returns (bytes memory) {

@@ -26,7 +26,7 @@ contract ClaimTest is Base {
     {
         vm.prank(provider);
         vm.expectRevert(refused(why));
-        payment.claim(id, t, used(units), s);
+        payment.claim(id, 1, t, used(units), s);
     }
 
     function test_refuses_a_channel_that_is_not_open() public {
@@ -56,10 +56,10 @@ contract ClaimTest is Base {
         IPayment.Terms memory t = terms();
         vm.prank(publisher);
         vm.expectRevert(refused(IPayment.Refusal.WrongTerms));
-        payment.claim(id, t, used(1), unsigned());
+        payment.claim(id, 1, t, used(1), unsigned());
         vm.prank(payout);
         vm.expectRevert(refused(IPayment.Refusal.WrongTerms));
-        payment.claim(id, t, used(1), unsigned());
+        payment.claim(id, 1, t, used(1), unsigned());
     }
 
     function test_refuses_what_was_claimed() public {
@@ -166,7 +166,7 @@ contract ClaimTest is Base {
         if (expected > amount) expected = amount;
         vm.prank(provider);
         if (expected == 0) vm.expectRevert(refused(IPayment.Refusal.NothingDue));
-        payment.claim(id, o.terms, used(units), unsigned());
+        payment.claim(id, 1, o.terms, used(units), unsigned());
         eq(token.balanceOf(payout), expected);
         eq(payment.channel(id).claimed, expected);
     }
@@ -191,7 +191,7 @@ contract ClaimTest is Base {
         openMetered();
         IPayment.Signature memory s = sign(METER_KEY, 1, used(10));
         vm.prank(provider);
-        eq(payment.claim(id, meteredTerms(), used(10), s), 10);
+        eq(payment.claim(id, 1, meteredTerms(), used(10), s), 10);
     }
 
     function test_refuses_usage_that_the_meter_did_not_sign() public {
@@ -225,7 +225,7 @@ contract ClaimTest is Base {
         blocking.setBlocked(payout, true);
         vm.prank(provider);
         vm.expectRevert(abi.encodeWithSelector(BlockingToken.Blocked.selector, payout));
-        payment.claim(id, o.terms, used(10), unsigned());
+        payment.claim(id, 1, o.terms, used(10), unsigned());
         eq(payment.channel(id).claimed, 0);
     }
 }

@@ -24,7 +24,7 @@ contract ClaimManyTest is Base {
         o.terms = offered[which];
         open(o);
         channel = payment.channelId(publisher, provider, o.podId);
-        items.push(IPayment.Claim(channel, which, used(units)));
+        items.push(IPayment.Claim(channel, which, 1, used(units)));
     }
 
     function claimAll() internal {

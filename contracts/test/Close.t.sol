@@ -7,7 +7,7 @@ import {Base} from "./Base.sol";
 contract CloseTest is Base {
     function settle(uint256 units) internal returns (uint128, uint128) {
         vm.prank(provider);
-        return payment.settleAndClose(publisher, POD, terms(), used(units), unsigned());
+        return payment.settleAndClose(publisher, POD, 1, terms(), used(units), unsigned());
     }
 
     function test_only_the_provider_closes() public {
@@ -49,12 +49,12 @@ contract CloseTest is Base {
     function test_settle_and_close_refuses_what_claim_refuses() public {
         vm.prank(provider);
         vm.expectRevert(refused(IPayment.Refusal.NotOpen));
-        payment.settleAndClose(publisher, POD, terms(), used(1), unsigned());
+        payment.settleAndClose(publisher, POD, 1, terms(), used(1), unsigned());
         open(100);
         IPayment.Terms memory t = terms();
         t.payout = provider;
         vm.prank(provider);
         vm.expectRevert(refused(IPayment.Refusal.WrongTerms));
-        payment.settleAndClose(publisher, POD, t, used(1), unsigned());
+        payment.settleAndClose(publisher, POD, 1, t, used(1), unsigned());
     }
 }

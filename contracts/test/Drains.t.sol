@@ -13,10 +13,10 @@ contract DrainsTest is Base {
         open(DEPOSIT);
         vm.prank(provider);
         vm.expectRevert(refused(IPayment.Refusal.NothingDue));
-        payment.claim(id, terms(), used(0), unsigned());
+        payment.claim(id, 1, terms(), used(0), unsigned());
         vm.prank(provider);
         vm.expectRevert(refused(IPayment.Refusal.NothingDue));
-        payment.claim(id, terms(), used(DEPOSIT), unsigned());
+        payment.claim(id, 1, terms(), used(DEPOSIT), unsigned());
         pass(1);
         eq(claim(DEPOSIT), 1000);
     }
@@ -73,19 +73,51 @@ contract DrainsTest is Base {
     }
 
     function test_drain_6_an_old_total_paid_again_after_reopening() public {
+        open(DEPOSIT);
+        pass(1);
+        claim(500);
+        close();
+        open(DEPOSIT);
+        pass(1);
+        refusesOldClaims(terms(), IPayment.Refusal.WrongEpoch, unsigned());
+    }
+
+    function test_drain_6_an_old_statement_of_the_meter_paid_again_after_reopening() public {
         IPayment.Opening memory o = opening(DEPOSIT);
         o.terms = meteredTerms();
         open(o);
         pass(1);
         IPayment.Signature memory s = compact(signed(METER_KEY, statement(1, used(500))));
         vm.prank(provider);
-        payment.claim(id, o.terms, used(500), s);
+        payment.claim(id, 1, o.terms, used(500), s);
         close();
         open(o);
         pass(1);
+        refusesOldClaims(o.terms, IPayment.Refusal.WrongEpoch, s);
         vm.prank(provider);
         vm.expectRevert(refused(IPayment.Refusal.BadSignature));
-        payment.claim(id, o.terms, used(500), s);
+        payment.claim(id, 2, o.terms, used(500), s);
+    }
+
+    /// By every way to claim, in flight while the channel was closed and opened again under the same terms.
+    function refusesOldClaims(IPayment.Terms memory t, IPayment.Refusal why, IPayment.Signature memory s) internal {
+        vm.prank(provider);
+        vm.expectRevert(refused(why));
+        payment.claim(id, 1, t, used(500), s);
+        vm.prank(provider);
+        vm.expectRevert(refused(why));
+        payment.settleAndClose(publisher, POD, 1, t, used(500), s);
+        IPayment.Terms[] memory all = new IPayment.Terms[](1);
+        all[0] = t;
+        IPayment.Claim[] memory items = new IPayment.Claim[](1);
+        items[0] = IPayment.Claim(id, 0, 1, used(500));
+        IPayment.Signature[] memory signatures = new IPayment.Signature[](1);
+        signatures[0] = s;
+        vm.expectEmit(address(payment));
+        emit IPayment.ClaimSkipped(id, why);
+        vm.prank(provider);
+        payment.claimMany(all, items, signatures);
+        eq(payment.channel(id).claimed, 0);
     }
 
     function test_drain_7_a_former_payee_draining_a_reopened_channel() public {
@@ -97,10 +129,10 @@ contract DrainsTest is Base {
         pass(1);
         vm.prank(provider);
         vm.expectRevert(refused(IPayment.Refusal.WrongTerms));
-        payment.claim(id, o.terms, used(1), unsigned());
+        payment.claim(id, 2, o.terms, used(1), unsigned());
         vm.prank(stranger);
         vm.expectRevert(refused(IPayment.Refusal.WrongTerms));
-        payment.claim(id, o.terms, used(1), unsigned());
+        payment.claim(id, 2, o.terms, used(1), unsigned());
     }
 
     function test_drain_8_a_fee_on_transfer_that_leaves_the_contract_insolvent() public {
@@ -130,7 +162,7 @@ contract DrainsTest is Base {
         uint256 cap = uint256(type(uint96).max) * (type(uint40).max - 1_800_000_000) / 1e9;
         ok(payment.owed(o.terms.prices, usage) > type(uint128).max, "owed fits into 128 bits");
         vm.prank(provider);
-        eq(payment.claim(id, o.terms, usage, unsigned()), cap);
+        eq(payment.claim(id, 1, o.terms, usage, unsigned()), cap);
     }
 
     function test_drain_10_a_unit_deposited_to_an_id_that_was_never_opened() public {
@@ -148,9 +180,9 @@ contract DrainsTest is Base {
         IPayment.Terms[] memory all = new IPayment.Terms[](1);
         all[0] = terms();
         IPayment.Claim[] memory items = new IPayment.Claim[](3);
-        items[0] = IPayment.Claim(keccak256("no such channel"), 0, used(5));
-        items[1] = IPayment.Claim(id, 7, used(5));
-        items[2] = IPayment.Claim(id, 0, used(5));
+        items[0] = IPayment.Claim(keccak256("no such channel"), 0, 1, used(5));
+        items[1] = IPayment.Claim(id, 7, 1, used(5));
+        items[2] = IPayment.Claim(id, 0, 1, used(5));
         vm.prank(provider);
         payment.claimMany(all, items, new IPayment.Signature[](0));
         eq(token.balanceOf(payout), 5);
@@ -162,7 +194,7 @@ contract DrainsTest is Base {
         eq(token.balanceOf(publisher), 1e30);
         open(DEPOSIT);
         vm.prank(provider);
-        payment.settleAndClose(publisher, POD, terms(), used(5), unsigned());
+        payment.settleAndClose(publisher, POD, 2, terms(), used(5), unsigned());
         eq(token.balanceOf(publisher), 1e30);
         eq(token.balanceOf(provider) + token.balanceOf(payout), 0);
     }

@@ -58,10 +58,10 @@ contract GasTest is Base {
         pass(10 hours);
         IPayment.Terms memory t = typicalTerms();
         vm.prank(provider);
-        payment.claim(id, t, typicalUsage(1), unsigned());
+        payment.claim(id, 1, t, typicalUsage(1), unsigned());
         vm.snapshotGasLastCall("Payment", "claim, first of a provider");
         vm.prank(provider);
-        payment.claim(id, t, typicalUsage(2), unsigned());
+        payment.claim(id, 1, t, typicalUsage(2), unsigned());
         vm.snapshotGasLastCall("Payment", "claim, later");
     }
 
@@ -79,7 +79,7 @@ contract GasTest is Base {
         for (uint256 i = 0; i < n; ++i) {
             bytes32 podId = keccak256(abi.encode(n, i));
             openPod(podId);
-            claims[i] = IPayment.Claim(payment.channelId(publisher, provider, podId), 0, typicalUsage(1));
+            claims[i] = IPayment.Claim(payment.channelId(publisher, provider, podId), 0, 1, typicalUsage(1));
         }
         token.mint(payout, 1);
         pass(10 hours);
@@ -110,7 +110,7 @@ contract GasTest is Base {
         pass(10 hours);
         IPayment.Terms memory t = typicalTerms();
         vm.prank(provider);
-        payment.settleAndClose(publisher, POD, t, typicalUsage(1), unsigned());
+        payment.settleAndClose(publisher, POD, 1, t, typicalUsage(1), unsigned());
         vm.snapshotGasLastCall("Payment", "settleAndClose");
     }
 

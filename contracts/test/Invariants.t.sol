@@ -15,6 +15,7 @@ contract Actors is Base {
         uint256 price;
         uint256 openedAt;
         uint256 unlockAt;
+        uint32 epoch;
         bool isOpen;
     }
 
@@ -74,7 +75,7 @@ contract Actors is Base {
         if (books[pod].isOpen) return topUp(pod, amount);
         IPayment.Opening memory o = opening(uint128(bound(amount, 1, 1e9)));
         o.podId = bytes32(pod);
-        books[pod] = Book(o.amount, 0, 0, bound(price, 0, 3e18), clock, 0, true);
+        books[pod] = Book(o.amount, 0, 0, bound(price, 0, 3e18), clock, 0, books[pod].epoch + 1, true);
         o.terms = termsOf(pod);
         o.maxRate = RATE;
         vm.prank(publisher);
@@ -101,7 +102,7 @@ contract Actors is Base {
         bytes32 channel = idOf(pod);
         IPayment.Terms memory t = termsOf(pod);
         vm.prank(provider);
-        uint128 paid = payment.claim(channel, t, used(b.units), unsigned());
+        uint128 paid = payment.claim(channel, b.epoch, t, used(b.units), unsigned());
         b.claimed += paid;
         paidOut[pod % 2] += paid;
     }
@@ -113,7 +114,7 @@ contract Actors is Base {
         for (uint256 pod = 0; pod < PODS; ++pod) {
             books[pod].units += bound(units, 0, 1e6);
             ts[pod] = termsOf(pod);
-            items[pod] = IPayment.Claim(idOf(pod), pod, used(books[pod].units));
+            items[pod] = IPayment.Claim(idOf(pod), pod, books[pod].epoch, used(books[pod].units));
         }
         vm.prank(provider);
         payment.claimMany(ts, items, new IPayment.Signature[](0));
@@ -162,7 +163,7 @@ contract Actors is Base {
             IPayment.Terms memory t = termsOf(pod);
             uint256[2] memory usage = used(books[pod].units);
             vm.prank(provider);
-            (uint128 paid, uint128 back) = payment.settleAndClose(publisher, bytes32(pod), t, usage, unsigned());
+            (uint128 paid, uint128 back) = payment.settleAndClose(publisher, bytes32(pod), books[pod].epoch, t, usage, unsigned());
             paidOut[pod % 2] += paid;
             ended(pod, back);
         }
@@ -170,7 +171,9 @@ contract Actors is Base {
 
     function ended(uint256 pod, uint256 back) internal {
         refunded[pod % 2] += back;
+        uint32 epoch = books[pod].epoch;
         delete books[pod];
+        books[pod].epoch = epoch;
     }
 }
 
@@ -209,7 +212,7 @@ contract InvariantsTest is Base {
     function invariant_the_balance_is_what_is_owed_to_both_sides() external view {
         uint256[2] memory liabilities;
         for (uint256 pod = 0; pod < 6; ++pod) {
-            (uint256 deposited, uint256 claimed,,,,,) = actors.books(pod);
+            (uint256 deposited, uint256 claimed,,,,,,) = actors.books(pod);
             liabilities[pod % 2] += deposited - claimed;
         }
         for (uint256 kind = 0; kind < 2; ++kind) {
@@ -219,7 +222,7 @@ contract InvariantsTest is Base {
 
     function invariant_the_provider_has_what_it_claimed_and_never_more_than_it_earned() external view {
         for (uint256 pod = 0; pod < 6; ++pod) {
-            (, uint256 claimed,,,,,) = actors.books(pod);
+            (, uint256 claimed,,,,,,) = actors.books(pod);
             eq(actors.claimedOnChain(pod), claimed);
             ok(!actors.isOpen(pod) || claimed <= actors.earned(pod), "claimed more than was earned");
         }

@@ -95,9 +95,10 @@ pub(crate) fn refusal(reason: u8) -> &'static str {
     match reason {
         1 => "the channel is not open",
         2 => "the terms are not the channel's, or the account is not its provider",
-        3 => "the usage is not signed by the channel's meter",
-        4 => "nothing is due",
-        5 => "the token refused the transfer",
+        3 => "the usage is of another epoch",
+        4 => "the usage is not signed by the channel's meter",
+        5 => "nothing is due",
+        6 => "the token refused the transfer",
         _ => "for a reason unknown here",
     }
 }
@@ -142,7 +143,7 @@ mod tests {
     fn refusals_are_told_in_words() {
         let delay = Payment::UnlockDelayOutOfBounds { delay: 1, min: 3600, max: 7200 };
         assert_eq!(explain(&delay.abi_encode()), "the unlock delay is 1 s, and must be 3600 to 7200 s");
-        let claim = Payment::ClaimRefused { id: B256::ZERO, reason: 4 };
+        let claim = Payment::ClaimRefused { id: B256::ZERO, reason: 5 };
         assert!(explain(&claim.abi_encode()).ends_with("is not paid: nothing is due"));
         let missing = Registry::NotRegistered { provider: Address::ZERO };
         assert!(explain(&missing.abi_encode()).ends_with("is not registered"));

@@ -102,6 +102,7 @@ impl Evm {
             claims.push(IPayment::Claim {
                 id: B256::from(self.channel_id(claim).0),
                 terms: alloy::primitives::U256::from(terms),
+                epoch: claim.epoch,
                 usage: packing::usage_words(&claim.usage),
             });
         }
