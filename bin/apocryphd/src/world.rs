@@ -30,7 +30,7 @@ pub(crate) fn node_config(settings: &Settings) -> Result<NodeConfig, Failure> {
     for address in settings.p2p_listen() {
         config.listen.push(address.parse().map_err(|_| Failure::Multiaddr { address })?);
     }
-    for address in settings.p2p_external() {
+    for address in settings.file.network.external.clone() {
         config.external.push(address.parse().map_err(|_| Failure::Multiaddr { address })?);
     }
     config.bootstrap = settings.file.network.bootstrap.clone();

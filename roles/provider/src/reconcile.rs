@@ -36,6 +36,7 @@ impl Provider {
     #[instrument(skip_all)]
     pub async fn reconcile(&self) -> Result<(), Fault> {
         let living = self.living().await?;
+        metrics::gauge!("apocryph_pods").set(living.len() as f64);
         let verdicts = self.verdicts(&living).await;
         let prepared = self.world.engine.pods().await;
         let lost = |pod: &ChannelId| prepared.as_ref().is_ok_and(|there| !there.contains(pod));
@@ -46,8 +47,8 @@ impl Provider {
         });
         let mending = unwell.map(|(pod, verdict, lost)| self.mend(pod, verdict, lost));
         stream::iter(mending).for_each_concurrent(AT_ONCE, |mended| mended).await;
-        self.take_away_strays(prepared.unwrap_or_default()).await;
-        metrics::gauge!("apocryph_pods").set(living.len() as f64);
+        let living: HashSet<_> = living.into_iter().map(|(pod, _)| pod.channel).collect();
+        self.take_away_strays(prepared.unwrap_or_default(), &living).await;
         Ok(())
     }
 
@@ -161,18 +162,16 @@ impl Provider {
         Ok(())
     }
 
-    /// Takes away what is on this host of pods that do not live.
-    async fn take_away_strays(&self, prepared: Vec<ChannelId>) {
+    /// Takes away what is on this host of pods that do not live: not in this round, as what was
+    /// just ended is being taken away.
+    async fn take_away_strays(&self, prepared: Vec<ChannelId>, living: &HashSet<ChannelId>) {
         let prepared: HashSet<_> = prepared.into_iter().collect();
         let owners = self.world.blobs.owners().await.unwrap_or_else(|cause| {
             warn!(%cause, "the block store's owners are not known");
             Vec::new()
         });
-        for channel in prepared.iter().chain(owners.iter().filter(|owner| !prepared.contains(owner))) {
-            let gate = self.memory().gates.contains_key(channel);
-            if gate {
-                continue;
-            }
+        let owners: HashSet<_> = owners.into_iter().collect();
+        for channel in prepared.union(&owners).filter(|channel| !living.contains(channel)) {
             if let Err(fault) = self.take_away_stray(*channel, prepared.contains(channel)).await {
                 warn!(pod = channel.short(), %fault, "a stray could not be taken away; it is tried again");
             }

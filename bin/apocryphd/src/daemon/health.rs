@@ -6,7 +6,11 @@ use hyper::{Request, Response, StatusCode, body::Incoming, header::CONTENT_TYPE,
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::{convert::Infallible, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, sync::Semaphore, time::interval};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::interval,
+};
 use tracing::{debug, warn};
 
 /// Connections at once.
@@ -16,9 +20,15 @@ const HEAD_TIME: Duration = Duration::from_secs(10);
 /// How often old samples are let go.
 const UPKEEP: Duration = Duration::from_secs(5);
 
+/// Upper bounds of the histograms' buckets, in seconds: from a warm request to a slow start.
+const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
+
 /// Takes the meters of the whole process; before anything that has some is made.
 pub(super) fn install_meters() -> PrometheusHandle {
-    let recorder = PrometheusBuilder::new().build_recorder();
+    let builder = PrometheusBuilder::new();
+    // Only an empty list of buckets is refused.
+    let builder = builder.set_buckets(&BUCKETS).unwrap_or_default();
+    let recorder = builder.build_recorder();
     let handle = recorder.handle();
     if metrics::set_global_recorder(recorder).is_err() {
         warn!("the meters are taken by someone else");
@@ -37,20 +47,26 @@ pub(super) async fn serve(listener: TcpListener, meters: PrometheusHandle) {
                 continue;
             }
         };
-        let (Ok((stream, _)), Ok(place)) = (accepted, places.clone().try_acquire_owned()) else { continue };
-        let meters = meters.clone();
-        let service = service_fn(move |request| {
-            let meters = meters.clone();
-            async move { Ok::<_, Infallible>(answer(&request, &meters)) }
-        });
-        tokio::spawn(async move {
-            let _place = place;
-            let mut http = hyper::server::conn::http1::Builder::new();
-            http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
-            if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
-                debug!(%error, "a connection to the health listener broke");
+        match (accepted, places.clone().try_acquire_owned()) {
+            (Ok((stream, _)), Ok(place)) => drop(tokio::spawn(converse(stream, meters.clone(), place))),
+            (Ok(_), Err(_)) => debug!("too many connections to the health listener"),
+            (Err(error), _) => {
+                warn!(%error, "the health listener cannot accept a connection");
+                upkeep.tick().await;
             }
-        });
+        }
+    }
+}
+
+async fn converse(stream: TcpStream, meters: PrometheusHandle, _place: OwnedSemaphorePermit) {
+    let service = service_fn(|request| {
+        let response = answer(&request, &meters);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
+    if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
+        debug!(%error, "a connection to the health listener broke");
     }
 }
 
