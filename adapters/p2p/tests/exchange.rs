@@ -8,6 +8,7 @@ use apocryph_p2p::{BlobStore, Identity, Node, Reader};
 use apocryph_provider::{BlobError, Blobs as _};
 use nodes::{
     OWNER, QUIC, TCP, config, connect, content, id, impatient, provider, publish, publisher, stored,
+    without_peer,
 };
 use std::sync::{
     Mutex,
@@ -207,4 +208,20 @@ async fn a_peer_that_never_comes_is_not_waited_for_forever() {
     let blob = publish(&publisher, &from, &content(MIB), Reader::Everyone);
     let stalled = provider.fetch(OWNER, &blob, &id(&publisher), &|_| ()).await;
     assert!(matches!(stalled, Err(BlobError::Stalled { .. })), "{stalled:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_false_address_does_not_stand_in_the_way_of_a_right_one() {
+    let (from, to) = (publisher(TCP).await, publisher(TCP).await);
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let wrong = vec![format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap()];
+    let right = to.addresses().into_iter().map(without_peer).collect();
+    let dialling = tokio::spawn({
+        let (from, peer) = (from.clone(), to.peer_id());
+        async move { from.connect(peer, wrong).await }
+    });
+    let _held = silent.accept().await.unwrap();
+    assert_eq!(from.connect(to.peer_id(), right).await, Ok(()));
+    assert_eq!(dialling.await.unwrap(), Ok(()), "the peer is connected, whoever knew where it is");
 }

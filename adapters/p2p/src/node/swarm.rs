@@ -4,18 +4,21 @@ use super::{
     ConnectError, NodeConfig, StartError,
     behaviour::{Behaviour, Event},
 };
-use crate::bitswap::Bitswap;
+use crate::{bitswap::Bitswap, causes::with_causes};
 use futures::StreamExt as _;
 use libp2p::{
-    Multiaddr, PeerId, Swarm,
+    Multiaddr, PeerId, Swarm, TransportError,
     core::transport::ListenerId,
     kad::{PeerInfo, QueryId},
     swarm::{
-        DialError, SwarmEvent,
+        ConnectionId, DialError, SwarmEvent,
         dial_opts::{DialOpts, PeerCondition},
     },
 };
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+};
 use tokio::sync::{mpsc, oneshot};
 
 type Dialled = oneshot::Sender<Result<(), ConnectError>>;
@@ -103,6 +106,9 @@ fn refused(address: &Multiaddr, error: &dyn std::error::Error) -> StartError {
 #[derive(Default)]
 struct Dial {
     waiting: Vec<Dialled>,
+    /// Each of those who wait gave addresses of its own: a false one does not stand in the way of
+    /// a right one.
+    under_way: HashSet<ConnectionId>,
     /// What went wrong at the given addresses, once the DHT has been asked.
     looked_up: Option<ConnectError>,
 }
@@ -154,18 +160,22 @@ impl Driver {
         let options = DialOpts::peer_id(peer)
             .addresses(addresses)
             .extend_addresses_through_behaviour()
-            .condition(PeerCondition::DisconnectedAndNotDialing)
+            .condition(PeerCondition::Disconnected)
             .build();
-        match self.swarm.dial(options) {
-            // The one under way answers for this one too.
-            Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
-            Err(error) => self.failed(peer, cause(&error)),
+        let connection = options.connection_id();
+        self.dials.entry(peer).or_default().under_way.insert(connection);
+        if let Err(error) = self.swarm.dial(options) {
+            self.failed(peer, connection, cause(&error));
         }
     }
 
-    /// Asks the DHT, where there is one and it was not asked yet.
-    fn failed(&mut self, peer: PeerId, error: ConnectError) {
+    /// Once nothing is under way any more, asks the DHT, where there is one and it was not asked
+    /// yet.
+    fn failed(&mut self, peer: PeerId, connection: ConnectionId, error: ConnectError) {
         let Some(dial) = self.dials.get_mut(&peer) else { return };
+        if !dial.under_way.remove(&connection) || !dial.under_way.is_empty() {
+            return;
+        }
         match self.swarm.behaviour_mut().kademlia.as_mut() {
             Some(kademlia) if dial.looked_up.is_none() => {
                 dial.looked_up = Some(error);
@@ -204,8 +214,8 @@ impl Driver {
                 self.connected.remove(&peer_id);
                 self.bitswap.disconnected(&peer_id);
             }
-            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
-                self.failed(peer, cause(&error));
+            SwarmEvent::OutgoingConnectionError { connection_id, peer_id: Some(peer), error } => {
+                self.failed(peer, connection_id, cause(&error));
             }
             SwarmEvent::ListenerClosed { reason: Err(error), .. } => {
                 tracing::error!(%error, "the network stopped listening");
@@ -239,7 +249,9 @@ fn cause(error: &DialError) -> ConnectError {
     match error {
         DialError::NoAddresses => ConnectError::NoAddress,
         DialError::Transport(attempts) => {
-            let attempt = |(address, error): &(Multiaddr, _)| format!("{address}: {error}");
+            let attempt = |(address, error): &(Multiaddr, TransportError<io::Error>)| {
+                format!("{address}: {}", with_causes(error).trim_start_matches(": "))
+            };
             ConnectError::Unreachable(attempts.iter().map(attempt).collect::<Vec<_>>().join("; "))
         }
         other => ConnectError::Unreachable(other.to_string()),
