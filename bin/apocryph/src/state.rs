@@ -111,6 +111,14 @@ impl Deployments for FileDeployments {
         Ok(path)
     }
 
+    /// Files alone: what the folders within hold is the images' adapter's own.
+    fn keep_only(&self, name: &Name, blobs: &[LocalBlob]) -> Result<(), StateError> {
+        let folder = self.images(name)?;
+        let mut stale = files(&folder).map_err(|e| disk(&folder, &e))?;
+        stale.retain(|path| !blobs.iter().any(|blob| blob.path == *path));
+        stale.iter().try_for_each(|path| gone(path, fs::remove_file(path)))
+    }
+
     fn keep_spec(&self, name: &Name, envelope: &[u8]) -> Result<LocalBlob, StateError> {
         make_folder(&self.ciphertext(name))?;
         let path = self.sealed(name);
@@ -131,6 +139,17 @@ fn blob(path: PathBuf, content: &[u8]) -> LocalBlob {
 
 fn make_folder(path: &Path) -> Result<(), StateError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| disk(path, &e))
+}
+
+fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            files.push(entry.path());
+        }
+    }
+    Ok(files)
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>, StateError> {
@@ -222,6 +241,21 @@ mod tests {
             let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
             assert_eq!(left, [".scratch"]);
         }
+    }
+
+    #[test]
+    fn images_of_an_earlier_version_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = FileDeployments::open(folder.path(), 1).unwrap();
+        let name = "web".parse().unwrap();
+        let images = state.images(&name).unwrap();
+        for file in ["old", "new"] {
+            fs::write(images.join(file), file).unwrap();
+        }
+        fs::create_dir(images.join("layers")).unwrap();
+        state.keep_only(&name, &[blob(images.join("new"), b"new")]).unwrap();
+        let left = |file: &str| images.join(file).exists();
+        assert_eq!(["old", "new", "layers"].map(left), [false, true, true]);
     }
 
     #[test]

@@ -156,6 +156,9 @@ pub trait Deployments: Send + Sync {
     /// A folder for the deployment's encrypted images; made if it is not there.
     fn images(&self, name: &Name) -> Result<PathBuf, StateError>;
 
+    /// Deletes what the folder of encrypted images holds besides these.
+    fn keep_only(&self, name: &Name, blobs: &[LocalBlob]) -> Result<(), StateError>;
+
     /// Keeps the deployment's sealed spec in place of the one before.
     fn keep_spec(&self, name: &Name, envelope: &[u8]) -> Result<LocalBlob, StateError>;
 

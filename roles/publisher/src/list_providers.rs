@@ -1,6 +1,6 @@
 //! `list_providers`: who is registered, and who of them answers.
 
-use crate::{Error, Evidence, LinkError, Publisher, Step, Token};
+use crate::{Error, Evidence, Publisher, Step, Token, Unfit, fitness::check_offer};
 use apocryph_model::{Address, Offer, Offering};
 use futures::{StreamExt, stream};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,8 +12,8 @@ pub struct Listed {
     pub offering: Offering,
     /// The token that it asks for; `None` where the token does not describe itself.
     pub token: Option<Token>,
-    /// What it answered when it was asked for its terms.
-    pub answer: Result<Offer, LinkError>,
+    /// Its terms now, or why it would not do for anyone.
+    pub answer: Result<Offer, Unfit>,
 }
 
 impl Publisher {
@@ -41,8 +41,10 @@ impl Publisher {
         Ok(stream::iter(offerings).map(ask).buffered(Self::AT_ONCE).collect().await)
     }
 
-    async fn offer(&self, offering: &Offering) -> Result<Offer, LinkError> {
-        self.connect(&offering.addresses).await?.offer().await
+    async fn offer(&self, offering: &Offering) -> Result<Offer, Unfit> {
+        let offer = self.connect(&offering.addresses).await?.offer().await?;
+        check_offer(offering, &offer, &*self.chain)?;
+        Ok(offer)
     }
 
     /// The tokens that are asked for; those that are none are left out.

@@ -107,6 +107,7 @@ impl Publisher {
         if blobs.len() > ProvisionRequest::MAX_BLOBS {
             return Err(ShipError::TooManyBlobs(blobs.len()).into());
         }
+        self.deployments.keep_only(&spec.name, &blobs)?;
         blobs.insert(0, envelope);
         let peer = trusted.link().peer();
         let mut published = self.network.publish(&blobs, &peer).await?.into_iter();

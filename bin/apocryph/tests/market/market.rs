@@ -59,8 +59,9 @@ impl Market {
         let publisher = DevChain::key(PUBLISHER).address();
         chain.mint(publisher, FUNDS).await.unwrap();
         let (node, address) = node(&folder).await;
+        // The dead one claims the other's peer id, which must not harm the other.
+        let nowhere = format!("/ip4/127.0.0.1/tcp/1/p2p/{}", address.peer());
         register(&chain, PROVIDER, "alive", address, 20).await;
-        let nowhere = format!("/ip4/127.0.0.1/tcp/1/p2p/{}", Identity::ephemeral().peer_id());
         register(&chain, DEAD, "dead", nowhere.parse().unwrap(), 10).await;
         let provider = Arc::new(Double {
             node,

@@ -55,6 +55,9 @@ impl Deployments for MemoryDeployments {
     fn images(&self, _: &Name) -> Result<PathBuf, StateError> {
         Ok(PathBuf::from("images"))
     }
+    fn keep_only(&self, _: &Name, _: &[LocalBlob]) -> Result<(), StateError> {
+        Ok(())
+    }
     fn keep_spec(&self, name: &Name, envelope: &[u8]) -> Result<LocalBlob, StateError> {
         self.specs.lock().unwrap().insert(name.clone(), envelope.to_vec());
         Ok(blob(envelope))
