@@ -118,17 +118,25 @@ impl Provider {
         self.ledger(move |ledger| ledger.put_pod(&pod)).await
     }
 
+    /// Claims batch by batch. One that the contract refuses does not keep the others waiting; where
+    /// the chain does not answer, the rest waits too.
     async fn submit(&self, due: Vec<(Account, Occasion)>) -> Result<(), Fault> {
+        let mut outcome = Ok(());
         for batch in due.chunks(BATCH) {
             let claims: Vec<_> = batch.iter().map(|(account, _)| account.claim()).collect();
-            let receipt = self.world.chain.claim(&claims).await.map_err(|cause| {
-                self.memory().claim_not_before = self.now_ms() + PAUSE_MS;
-                metrics::counter!("apocryph_claims_total", "outcome" => "failed").increment(1);
-                faults::of_chain(&cause)
-            })?;
-            self.write_down(batch, &receipt).await?;
+            match self.world.chain.claim(&claims).await {
+                Ok(receipt) => self.write_down(batch, &receipt).await?,
+                Err(cause) => {
+                    self.memory().claim_not_before = self.now_ms() + PAUSE_MS;
+                    metrics::counter!("apocryph_claims_total", "outcome" => "failed").increment(1);
+                    outcome = Err(faults::of_chain(&cause));
+                    if cause.retry() {
+                        break;
+                    }
+                }
+            }
         }
-        Ok(())
+        outcome
     }
 
     async fn write_down(&self, batch: &[(Account, Occasion)], receipt: &ClaimReceipt) -> Result<(), Fault> {

@@ -41,19 +41,21 @@ impl Provider {
         let mut attempt = Attempt::new(self, caller, request, earlier.clone());
         let prepared = timeout(self.settings.limits.provision_time, attempt.prepare(progress)).await;
         let prepared = prepared.unwrap_or_else(|_| Err(too_slow()));
-        let committed = match prepared {
-            Ok(prepared) => self.commit(prepared.pod, earlier).await,
+        let confirmed = match prepared {
+            Ok(prepared) => self.confirm(prepared.pod, earlier).await,
             Err(fault) => Err(fault),
         };
-        if let Err(fault) = &committed {
+        if let Err(fault) = &confirmed {
             info!(%fault, code = fault.code, "undone");
             attempt.undo(fault).await;
         }
-        committed
+        confirmed
     }
 
-    /// Writes the pod into the ledger; then lets go of the version before.
-    async fn commit(&self, pod: Pod, earlier: Option<Pod>) -> Result<Vec<Endpoint>, Fault> {
+    /// The step `confirm`: writes the pod into the ledger, lets go of the version before, and tells
+    /// where the pod is reached.
+    #[instrument(skip_all)]
+    async fn confirm(&self, pod: Pod, earlier: Option<Pod>) -> Result<Vec<Endpoint>, Fault> {
         if earlier.as_ref().is_some_and(|earlier| earlier.epoch != pod.epoch) {
             // What was used until now belongs to the epoch before.
             self.meter().await?;

@@ -72,3 +72,22 @@ pub(crate) fn engine_pod(
 ) -> EnginePod {
     EnginePod { id, publisher, spec, registry_token, image_key: keys.image.to_vec() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_at_rest_open_for_their_own_pod_only() {
+        let state_key = EnvelopeKey::from_bytes([1; 32]);
+        let image = Zeroizing::new(b"image key".to_vec());
+        let keys = PodKeys { spec: EnvelopeKey::from_bytes([2; 32]), image };
+        let [own, other] = [ChannelId([3; 32]), ChannelId([4; 32])];
+        let sealed = keys.seal(&state_key, own).unwrap();
+        let opened = PodKeys::open(&sealed, &state_key, own).unwrap();
+        assert_eq!((opened.spec.expose(), &opened.image[..]), (&[2; 32], &b"image key"[..]));
+        assert!(PodKeys::open(&sealed, &state_key, other).is_err());
+        assert!(PodKeys::open(&sealed, &EnvelopeKey::from_bytes([5; 32]), own).is_err());
+        assert!(!sealed.windows(9).any(|part| part == b"image key"));
+    }
+}
