@@ -46,6 +46,8 @@ packages:
 test-packages:
 	@scripts/packages $(BUILD_PACKAGES) $(DEMO_PACKAGES) $(TEST_PACKAGES)
 
+# Not `npm ci`: that one wants the lock file to name the tools of every platform, also those that a
+# registry does not have. Versions and digests are the lock file's here too.
 contracts/node_modules: contracts/package-lock.json
-	npm ci --prefix contracts --no-audit --no-fund --loglevel=error
+	npm install --no-save --prefix contracts --no-audit --no-fund --loglevel=error
 	@touch $@

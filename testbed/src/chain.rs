@@ -39,7 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The npm packages of `contracts/` are not installed, or have no anvil for this machine.
-    #[error("anvil is missing: run `npm ci --prefix contracts` in the repository")]
+    #[error("anvil is missing: run `npm install --no-save --prefix contracts` in the repository")]
     NoAnvil,
     /// anvil could not be run, or did not listen in time.
     #[error("anvil does not start: {0}")]

@@ -22,7 +22,7 @@ async fn market() -> Option<Market> {
         }
     }
     if !apocryph_testbed::chain::is_there() {
-        eprintln!("skipped: anvil is missing: run `npm ci --prefix contracts`");
+        eprintln!("skipped: anvil is missing: run `npm install --no-save --prefix contracts`");
         return None;
     }
     let mut market = Market::open().await.unwrap();
