@@ -1,6 +1,7 @@
 //! What a channel's state means for its pod.
 //!
 //! ```text
+//!   no answer, or not sure yet         --> Unknown     the pod stays as it is
 //!   not open, another epoch, unlocking --> Ended       the pod is evicted
 //!   what is owed reaches the deposit   --> OutOfFunds  the pod is kept at zero for the grace
 //!   else                               --> Serve
@@ -12,6 +13,7 @@ use apocryph_model::{Amount, Channel, Fault, Usage, Who};
 /// What is to become of a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
+    Unknown,
     Serve,
     OutOfFunds,
     Ended(Fault),

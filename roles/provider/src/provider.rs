@@ -1,5 +1,5 @@
 use crate::{Blobs, Chain, Clock, Engine, Registry, Routes, Settings, faults, locks::Locks};
-use apocryph_ledger::{Ledger, LedgerError, Pod};
+use apocryph_ledger::{Ledger, LedgerError, Pod, PodState};
 use apocryph_model::{ChannelId, Fault};
 use apocryph_seal::EnvelopeKey;
 use std::{
@@ -73,6 +73,15 @@ pub(crate) enum Gate {
     Open,
     /// Its channel is used up.
     OutOfFunds,
+}
+
+impl Gate {
+    pub(crate) fn of(state: &PodState) -> Self {
+        match state {
+            PodState::OutOfFunds { .. } => Self::OutOfFunds,
+            PodState::Live | PodState::Evicted(_) | PodState::Removed => Self::Open,
+        }
+    }
 }
 
 impl Provider {

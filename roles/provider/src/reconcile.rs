@@ -7,7 +7,7 @@
 //!   lives           pays                not there          restore
 //!   lives           used up             there              to zero; evict after the grace
 //!   lives           ended, surely       any                evict
-//!   lives           no answer           any                as if it paid: unknown is not gone
+//!   lives           no answer           not there          restore as it was: unknown is not gone
 //!   ended or none   any                 there              take away
 //! ```
 
@@ -41,7 +41,7 @@ impl Provider {
         let prepared = self.world.engine.pods().await;
         let lost = |pod: &ChannelId| prepared.as_ref().is_ok_and(|there| !there.contains(pod));
         let unwell = living.iter().filter_map(|(pod, _)| {
-            let verdict = verdicts.get(&pod.channel).cloned().unwrap_or(Verdict::Serve);
+            let verdict = verdicts.get(&pod.channel).cloned().unwrap_or(Verdict::Unknown);
             let unwell = self.differs(pod, &verdict) || lost(&pod.channel);
             unwell.then_some((pod.channel, verdict, lost(&pod.channel)))
         });
@@ -79,7 +79,7 @@ impl Provider {
     /// A channel that has ended is believed to have only when it is sure.
     fn believe(&self, channel: ChannelId, verdict: Verdict) -> Verdict {
         match verdict {
-            Verdict::Ended(_) if !self.seems_ended(channel) => Verdict::Serve,
+            Verdict::Ended(_) if !self.seems_ended(channel) => Verdict::Unknown,
             Verdict::Ended(fault) => Verdict::Ended(fault),
             other => {
                 self.memory().doubted.remove(&channel);
@@ -92,6 +92,7 @@ impl Provider {
     fn differs(&self, pod: &Pod, verdict: &Verdict) -> bool {
         let gate = self.memory().gates.get(&pod.channel).copied();
         match (verdict, &pod.state) {
+            (Verdict::Unknown, _) => gate.is_none(),
             (Verdict::Serve, PodState::Live) => gate != Some(Gate::Open),
             (Verdict::OutOfFunds, PodState::OutOfFunds { since_ms }) => {
                 gate != Some(Gate::OutOfFunds) || self.grace_over(*since_ms)
@@ -120,6 +121,10 @@ impl Provider {
                 }
                 (Verdict::OutOfFunds, _) => self.starve(pod).await,
                 (Verdict::Serve, _) => self.nourish(pod).await,
+                (Verdict::Unknown, _) => {
+                    self.open_gate(&pod).await;
+                    Ok(())
+                }
             }
         };
         if let Err(fault) = mended.await {
@@ -132,16 +137,9 @@ impl Provider {
         let channel = pod.channel;
         let pod = match pod.state {
             PodState::OutOfFunds { .. } => pod,
-            _ => Pod { state: PodState::OutOfFunds { since_ms: self.now_ms() }, ..pod },
+            _ => self.put_state(pod, PodState::OutOfFunds { since_ms: self.now_ms() }).await?,
         };
-        let row = pod.clone();
-        self.ledger(move |ledger| ledger.put_pod(&row)).await?;
-        let gate = self.memory().gates.get(&channel).copied();
-        if gate.is_none() {
-            self.restore(&pod).await;
-        } else {
-            self.memory().gates.insert(channel, Gate::OutOfFunds);
-        }
+        self.open_gate(&pod).await;
         info!(pod = channel.short(), "out of funds");
         self.world.routes.fence(channel).await;
         self.idle(channel).await.map_err(crate::faults::of_engine)
@@ -149,17 +147,28 @@ impl Provider {
 
     /// Lets a pod whose channel pays be woken.
     async fn nourish(&self, pod: Pod) -> Result<(), Fault> {
-        let channel = pod.channel;
-        let pod = Pod { state: PodState::Live, ..pod };
+        let pod = match pod.state {
+            PodState::Live => pod,
+            _ => self.put_state(pod, PodState::Live).await?,
+        };
+        self.open_gate(&pod).await;
+        Ok(())
+    }
+
+    async fn put_state(&self, pod: Pod, state: PodState) -> Result<Pod, Fault> {
+        let pod = Pod { state, ..pod };
         let row = pod.clone();
         self.ledger(move |ledger| ledger.put_pod(&row)).await?;
-        let gate = self.memory().gates.get(&channel).copied();
-        if gate.is_none() {
-            self.restore(&pod).await;
-        } else {
-            self.memory().gates.insert(channel, Gate::Open);
+        Ok(pod)
+    }
+
+    /// Sets the pod's gate by its state; a pod that has none is restored first.
+    async fn open_gate(&self, pod: &Pod) {
+        let there = self.memory().gates.contains_key(&pod.channel);
+        if there || self.restore(pod).await {
+            let gate = Gate::of(&pod.state);
+            self.memory().gates.insert(pod.channel, gate);
         }
-        Ok(())
     }
 
     /// Takes away what is on this host of pods that do not live: not in this round, as what was

@@ -1,8 +1,8 @@
 //! Bringing a pod of the ledger back to where it can be woken: after a restart of the daemon, or
 //! when the engine lost it. Replicas that run are adopted.
 
-use crate::{Provider, faults, provider::Gate};
-use apocryph_ledger::{Pod, PodState};
+use crate::{Provider, faults};
+use apocryph_ledger::Pod;
 use apocryph_model::Fault;
 use tracing::{info, instrument, warn};
 
@@ -10,31 +10,30 @@ use tracing::{info, instrument, warn};
 const AGAIN_MS: u64 = 10_000;
 
 impl Provider {
-    /// Restores a pod unless that failed a moment ago. The caller holds its lock.
+    /// Restores a pod unless that failed a moment ago; tells whether it did. The caller holds the
+    /// pod's lock.
     #[instrument(skip_all, fields(pod = %pod.channel.short()))]
-    pub(crate) async fn restore(&self, pod: &Pod) {
+    pub(crate) async fn restore(&self, pod: &Pod) -> bool {
         let now = self.now_ms();
         let later = self.memory().restore_at.get(&pod.channel).is_some_and(|at| now < *at);
         if later {
-            return;
+            return false;
         }
-        match self.try_restore(pod).await {
+        let restored = self.try_restore(pod).await;
+        match &restored {
             Ok(()) => {
-                let gate = match pod.state {
-                    PodState::OutOfFunds { .. } => Gate::OutOfFunds,
-                    _ => Gate::Open,
-                };
                 let mut memory = self.memory();
-                memory.gates.insert(pod.channel, gate);
                 memory.restore_at.remove(&pod.channel);
+                memory.troubles.remove(&pod.channel);
                 info!("restored");
             }
             Err(fault) => {
                 warn!(%fault, "a pod cannot be restored yet");
                 self.memory().restore_at.insert(pod.channel, now.saturating_add(AGAIN_MS));
-                self.note_trouble(pod.channel, fault);
+                self.note_trouble(pod.channel, fault.clone());
             }
         }
+        restored.is_ok()
     }
 
     async fn try_restore(&self, pod: &Pod) -> Result<(), Fault> {

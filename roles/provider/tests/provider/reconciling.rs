@@ -129,9 +129,11 @@ async fn a_pod_out_of_funds_goes_to_zero_and_is_woken_again_once_it_is_funded() 
     let place = place.restart();
     place.double.state().failing.insert(Failing::Chain);
     place.provider.reconcile().await.unwrap();
-    place.double.state().failing.clear();
-    place.provider.reconcile().await.unwrap();
     assert_eq!(place.provider.wake(alice.channel(), 1).await, Err(WakeRefusal::OutOfFunds));
+    place.pass(1_000);
+    place.provider.reconcile().await.unwrap();
+    assert_eq!(alice.status(&place).await.phase, PodPhase::Idle);
+    place.double.state().failing.clear();
     let channel = place.double.state().channels[&alice.channel()];
     alice.put(&place, Channel { deposited: Amount(3_000_000_000), ..channel });
     place.provider.reconcile().await.unwrap();
