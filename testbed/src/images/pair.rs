@@ -9,15 +9,13 @@ const BACK: &str = "127.0.0.1:8081";
 /// Answers requests at port 8080: `/cgi-bin/ask` with what the back says, `/cgi-bin/work` after using
 /// the processor for a while, `/cgi-bin/reach?ADDRESS` with whether it reaches another pod.
 pub fn front() -> Result<Image, ProgramError> {
-    let ask =
-        format!("#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\nwget -q -O - http://{BACK}/\n");
-    let work = "#!/bin/sh\ndd if=/dev/zero bs=1M count=400 2>/dev/null | sha256sum >/dev/null\n\
-                printf 'Content-Type: text/plain\\r\\n\\r\\nworked\\n'\n";
-    let layer = shell()?.directory("srv/cgi-bin", 0o755).file("srv/cgi-bin/ask", ask, 0o755).file(
-        "srv/cgi-bin/work",
-        work,
-        0o755,
-    );
+    let ask = script(&format!("wget -q -O - http://{BACK}/"));
+    let work = script("dd if=/dev/zero bs=1M count=400 2>/dev/null | sha256sum >/dev/null; echo worked");
+    let other = "http://$QUERY_STRING:8080/cgi-bin/ask";
+    let reach = script(&format!("wget -q -T 2 -O /dev/null {other} && echo reached || echo unreachable"));
+    let layer = shell()?.directory("srv/cgi-bin", 0o755);
+    let layer = layer.file("srv/cgi-bin/ask", ask, 0o755).file("srv/cgi-bin/work", work, 0o755);
+    let layer = layer.file("srv/cgi-bin/reach", reach, 0o755);
     Ok(Image::new(vec![layer]).entrypoint(&["/bin/httpd", "-f", "-p", "8080", "-h", "/srv"]))
 }
 
@@ -25,6 +23,11 @@ pub fn front() -> Result<Image, ProgramError> {
 pub fn back(text: &str) -> Result<Image, ProgramError> {
     let layer = shell()?.directory("srv", 0o755).file("srv/index.html", text, 0o644);
     Ok(Image::new(vec![layer]).entrypoint(&["/bin/httpd", "-f", "-p", BACK, "-h", "/srv"]))
+}
+
+/// A script whose output is the answer (RFC 3875).
+fn script(commands: &str) -> String {
+    format!("#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\n{commands}\n")
 }
 
 fn shell() -> Result<Layer, ProgramError> {

@@ -24,6 +24,9 @@ async fn twenty_kills_lose_nothing_double_nothing_and_leave_nothing() {
         let moment = Duration::from_millis(random() % WITHIN_MS);
         struck(&mut market, &publisher, round, moment).await;
         insist("it goes on", async || act(&publisher, round).await).await;
+        if is_removal(round) {
+            insist("its money comes back", async || run(&publisher, &["withdraw", "fleeting"]).await).await;
+        }
     }
     end(&publisher, "steady").await;
     insist("it is deployed", async || deploy(&publisher, "fleeting").await).await;
@@ -57,9 +60,13 @@ async fn act(publisher: &Cli, round: usize) -> io::Result<()> {
             }
         }
         2 => drop(deploy(publisher, "fleeting").await?),
-        _ => drop(run(publisher, &["remove", "fleeting"]).await?),
+        3.. => drop(run(publisher, &["remove", "fleeting"]).await?),
     }
     Ok(())
+}
+
+fn is_removal(round: usize) -> bool {
+    round % 4 == 3
 }
 
 fn random() -> u64 {
