@@ -85,3 +85,13 @@ fn programs_are_told_in_json() {
     assert_eq!(error["error"]["retry"], false);
     assert_eq!(error["exitCode"], 3);
 }
+
+#[test]
+fn programs_are_told_every_problem_of_a_manifest() {
+    let home = configured();
+    home.write("apocryph.yaml", "name: web\ncontainers:\n  - name: main\n    imag: nginx\n");
+    let output = home.command("deploy --json").env("APOCRYPH_KEY", KEY).output().unwrap();
+    let error: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = error["error"]["text"].as_str().unwrap();
+    assert_eq!(text, "apocryph.yaml is not a valid manifest: unknown field `imag`");
+}
