@@ -204,3 +204,127 @@ impl Routes for GatewayRoutes {
         self.gateway.remove(pod, self.grace).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::EnginePods;
+    use apocryph_gateway::Config;
+    use apocryph_model::{Bytes, ContainerSpec, Digest, Millicores, Resources, Scale};
+    use std::{
+        collections::BTreeMap,
+        net::Ipv4Addr,
+        sync::{
+            Arc,
+            atomic::{AtomicU16, Ordering},
+        },
+    };
+
+    const PODS: [ChannelId; 2] = [ChannelId([0xaa; 32]), ChannelId([0xbb; 32])];
+
+    /// A gateway that gives out `ports` of the loopback interface.
+    fn routes(ports: RangeInclusive<u16>) -> GatewayRoutes {
+        let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let config = Config { tcp_address: localhost, ..Config::default() };
+        let places = Places {
+            domain: "pods.example".parse().unwrap(),
+            ports,
+            gateway: SocketAddr::new(localhost, 8080),
+            tls: false,
+            public: localhost,
+        };
+        let gateway = Gateway::new(config, Arc::new(EnginePods::default()));
+        GatewayRoutes::new(gateway, places, Duration::from_secs(1))
+    }
+
+    /// Ports beside each other that nothing listens at just now, and no other test of this process.
+    fn free_ports(count: u16) -> RangeInclusive<u16> {
+        static NEXT: AtomicU16 = AtomicU16::new(0);
+        let listens = |port| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        let base = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
+        loop {
+            let first = base + NEXT.fetch_add(count, Ordering::Relaxed);
+            if (first..first + count).all(listens) {
+                return first..=first + count - 1;
+            }
+        }
+    }
+
+    fn spec(ports: Vec<Port>) -> PodSpec {
+        let container = ContainerSpec {
+            name: "web".parse().unwrap(),
+            image: Digest([7; 32]),
+            entrypoint: None,
+            command: None,
+            working_dir: None,
+            user: None,
+            env: BTreeMap::new(),
+            ports,
+            mounts: vec![],
+            resources: Resources { cpu: Millicores(100), memory: Bytes(4 << 20), storage: Bytes(0) },
+        };
+        let name = "shop".parse().unwrap();
+        PodSpec { name, containers: vec![container], volumes: vec![], scale: Scale::default() }
+    }
+
+    fn tcp(published: Option<u16>) -> PodSpec {
+        spec(vec![Port::Tcp { container_port: 6379, published }])
+    }
+
+    fn http(host: Option<&str>) -> PodSpec {
+        spec(vec![Port::Http { container_port: 80, host: host.map(|host| host.parse().unwrap()) }])
+    }
+
+    fn port_of(endpoints: &[Endpoint]) -> u16 {
+        given_earlier(endpoints, 6379).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_port_is_kept_and_never_given_to_two() {
+        let ports = free_ports(2);
+        let routes = routes(ports.clone());
+        let first = routes.put(PODS[0], &tcp(None), &[], &[]).await.unwrap();
+        let second = routes.put(PODS[1], &tcp(None), &[], &[]).await.unwrap();
+        assert_eq!([port_of(&first), port_of(&second)], [*ports.start(), *ports.end()]);
+        assert_eq!(routes.put(PODS[1], &tcp(None), &second, &[]).await.unwrap(), second);
+        let taken = routes.put(PODS[1], &tcp(Some(*ports.start())), &second, &[]).await;
+        assert_eq!(taken, Err(RouteError::PortTaken(*ports.start())));
+        let none = routes.put(ChannelId([1; 32]), &tcp(None), &[], &[]).await;
+        assert!(matches!(none, Err(RouteError::Listen(_))), "{none:?}");
+        routes.remove(PODS[0]).await;
+        let again = routes.put(ChannelId([1; 32]), &tcp(None), &[], &[]).await.unwrap();
+        assert_eq!(port_of(&again), *ports.start());
+    }
+
+    #[tokio::test]
+    async fn a_port_that_another_program_has_is_passed_over() {
+        let ports = free_ports(2);
+        let _other = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, *ports.start())).unwrap();
+        let routes = routes(ports.clone());
+        let given = routes.put(PODS[0], &tcp(None), &[], &[]).await.unwrap();
+        assert_eq!(port_of(&given), *ports.end());
+        let wanted = routes.put(PODS[1], &tcp(Some(*ports.start())), &[], &[]).await;
+        assert_eq!(wanted, Err(RouteError::PortTaken(*ports.start())));
+    }
+
+    #[tokio::test]
+    async fn ports_outside_of_the_range_are_not_offered() {
+        let refused = routes(30_000..=30_001).put(PODS[0], &tcp(Some(22)), &[], &[]).await;
+        let expected = RouteError::PortNotOffered { port: 22, first: 30_000, last: 30_001 };
+        assert_eq!(refused, Err(expected));
+    }
+
+    #[tokio::test]
+    async fn a_name_belongs_to_whom_it_names_or_who_came_first() {
+        let routes = routes(1..=1);
+        let own = routes.put(PODS[0], &http(None), &[], &[]).await.unwrap();
+        let Endpoint::Http { host, .. } = &own[0] else { panic!("{own:?}") };
+        assert_eq!(host.as_str(), "shop-80-aaaaaaaa.pods.example");
+        routes.remove(PODS[0]).await;
+        let stolen = routes.put(PODS[1], &http(Some(host.as_str())), &[], &[]).await;
+        assert_eq!(stolen, Err(RouteError::HostTaken(host.to_string())));
+        routes.put(PODS[0], &http(Some("shop.example")), &[], &[]).await.unwrap();
+        let taken = routes.put(PODS[1], &http(Some("shop.example")), &[], &[]).await;
+        assert_eq!(taken, Err(RouteError::HostTaken("shop.example".into())));
+    }
+}
