@@ -2,6 +2,7 @@
 //! is a double here.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
+#![expect(clippy::print_stderr, reason = "a test that is skipped says why")]
 
 mod buying;
 #[path = "../cli/home.rs"]
