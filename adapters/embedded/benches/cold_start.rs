@@ -17,10 +17,12 @@ use std::time::{Duration, Instant};
 use apocryph_model::{Bytes, Millicores};
 use apocryph_provider::{Engine as _, EnginePod};
 use apocryph_testbed::engine_conformance::{PodUnderTest, Subject as _, shell};
+use nix::mount::{MsFlags, mount};
 use serde_json::{Value, json};
 use support::{Bench, with_engine};
 
 const RUNS: usize = 50;
+const UNIFIED: &str = "/sys/fs/cgroup/unified";
 const PORT: u16 = 8080;
 /// A gateway's pause between two attempts to connect.
 const RETRY: Duration = Duration::from_millis(1);
@@ -39,6 +41,7 @@ async fn measure(bench: &mut Bench) {
     });
     let pod = pod.build(bench);
     bench.engine().prepare(&pod).await.unwrap();
+    hide_version_2();
     let bundle = bench.dir.path().join("bundle");
     copy_bundle(bench, &pod, &bundle).await;
     let (mut started, mut served, mut alone) = (Vec::new(), Vec::new(), Vec::new());
@@ -52,9 +55,17 @@ async fn measure(bench: &mut Bench) {
         alone.push(tokio::task::block_in_place(|| run_alone(&bundle, run)));
     }
     fs::remove_dir_all(bundle).unwrap();
+    nix::mount::umount(UNIFIED).unwrap_or_default();
     report("cold start, containers started", started);
     report("cold start, first byte", served);
     report("crun run alone, first byte", alone);
+}
+
+/// As the shim does, for crun alone too; the mounts here are this thread's.
+fn hide_version_2() {
+    if Path::new(UNIFIED).exists() {
+        mount(None::<&str>, UNIFIED, Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
+    }
 }
 
 /// The bundle of a replica, with a root of its own in place of the overlay.
@@ -95,7 +106,7 @@ fn wait_for_answer(address: IpAddr) {
             stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
             let mut answer = [0; 12];
             stream.read_exact(&mut answer).unwrap();
-            assert_eq!(&answer, b"HTTP/1.0 200");
+            assert_eq!(&answer[8..], b" 200");
             return;
         }
         std::thread::sleep(RETRY);

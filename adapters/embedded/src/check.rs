@@ -24,7 +24,8 @@ pub struct Lack {
     pub fatal: bool,
 }
 
-/// What this host lacks; empty where pods can run. Blocks for some 10 ms. Leaves nothing behind.
+/// What this host lacks; empty where pods can run. Blocks for some 10 ms. Leaves
+/// nothing behind but the data directory.
 pub fn check(config: &Config) -> Vec<Lack> {
     if !nix::unistd::geteuid().is_root() {
         return vec![fatal("root: namespaces, mounts and cgroups need it", "start the daemon as root")];

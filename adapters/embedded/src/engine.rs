@@ -23,6 +23,9 @@ use crate::{logs, storage_watch};
 /// Replicas of one pod that are started at a time.
 const STARTS_AT_A_TIME: usize = 4;
 
+/// The right to change a pod.
+type Turn = tokio::sync::OwnedMutexGuard<()>;
+
 /// Runs pods on this host, through an OCI runtime. What runs goes on when this value, or its whole
 /// process, is gone; opening an engine with the same configuration takes over.
 pub struct EmbeddedEngine {
@@ -75,7 +78,7 @@ impl EmbeddedEngine {
         self.run_dir.close()
     }
 
-    async fn turn(&self, pod: ChannelId) -> tokio::sync::OwnedMutexGuard<()> {
+    async fn turn(&self, pod: ChannelId) -> Turn {
         let turn = {
             let mut turns = lock(&self.turns);
             turns.retain(|_, turn| turn.strong_count() > 0);
@@ -149,11 +152,17 @@ impl EmbeddedEngine {
         stops.buffer_unordered(usize::MAX).try_collect().await
     }
 
-    async fn start(&self, pod: &Prepared, count: usize) -> Result<(), EngineError> {
+    /// Starts replicas. Goes on, and keeps the pod's turn, where the caller has gone: a replica
+    /// that has been started must not be lost from sight.
+    async fn start(&self, pod: &Arc<Prepared>, count: usize, turn: Turn) -> Result<Turn, EngineError> {
         let running: Vec<String> = self.replicas.running(pod.id).into_iter().map(|(id, _)| id).collect();
         logs::prune(&self.store.logs(pod.id), &running).doing("remove old logs")?;
-        let starts = stream::iter(0..count).map(|_| self.replicas.launch(pod));
-        starts.buffer_unordered(STARTS_AT_A_TIME).try_collect().await
+        let (replicas, pod) = (self.replicas.clone(), pod.clone());
+        let started = tokio::spawn(async move {
+            let starts = stream::iter(0..count).map(|_| replicas.launch(&pod));
+            starts.buffer_unordered(STARTS_AT_A_TIME).try_collect::<()>().await.map(|()| turn)
+        });
+        started.await.map_err(|error| HostError::new("start replicas", error))?
     }
 }
 
@@ -175,7 +184,7 @@ impl Engine for EmbeddedEngine {
 
     #[tracing::instrument(name = "scale", skip(self), fields(pod = %pod))]
     async fn scale(&self, pod: ChannelId, count: u32) -> Result<Vec<Replica>, EngineError> {
-        let _turn = self.turn(pod).await;
+        let turn = self.turn(pod).await;
         let prepared = self.prepared(pod);
         if prepared.is_none() && (count > 0 || self.store.get(pod)?.is_none()) {
             return Err(EngineError::Unknown);
@@ -189,18 +198,21 @@ impl Engine for EmbeddedEngine {
         // both.
         self.stop_all(others.into_iter().map(|(id, _)| id)).await?;
         if let Some(prepared) = prepared {
-            self.start(&prepared, count as usize - kept.len()).await?;
+            let _turn = self.start(&prepared, count as usize - kept.len(), turn).await?;
             self.sweep(pod, prepared.publisher).await?;
         }
         Ok(self.replicas.of(pod))
     }
 
-    async fn stop(&self, _pod: ChannelId, replica: &str) -> Result<(), EngineError> {
+    async fn stop(&self, pod: ChannelId, replica: &str) -> Result<(), EngineError> {
+        if !self.replicas.running(pod).iter().any(|(id, _)| id == replica) {
+            return Ok(());
+        }
         Ok(self.replicas.stop(replica, None).await?)
     }
 
-    async fn ended(&self, _pod: ChannelId, replica: &str) -> Result<Option<Fault>, EngineError> {
-        Ok(self.replicas.ended(replica).await)
+    async fn ended(&self, pod: ChannelId, replica: &str) -> Result<Option<Fault>, EngineError> {
+        Ok(self.replicas.ended(pod, replica).await)
     }
 
     async fn replicas(&self, pod: ChannelId) -> Result<Vec<Replica>, EngineError> {

@@ -74,6 +74,24 @@ fn the_shims_end_is_the_replicas_end() {
 }
 
 #[test]
+fn a_caller_that_leaves_loses_no_replica() {
+    with_engine(|bench| {
+        Box::pin(async move {
+            let image = bench.ship(&shell()).await;
+            let pod = PodUnderTest::new(1, image).container("main", "sleep 87654").build(bench);
+            bench.engine().prepare(&pod).await.unwrap();
+            for patience in [1, 5, 20, 40] {
+                let scaled = bench.engine().scale(pod.id, 2);
+                let _ = tokio::time::timeout(Duration::from_millis(patience), scaled).await;
+                bench.engine().scale(pod.id, 0).await.unwrap();
+                assert!(bench.engine().replicas(pod.id).await.unwrap().is_empty());
+                assert!(bench.processes("87654").is_empty());
+            }
+        })
+    });
+}
+
+#[test]
 fn a_stubborn_container_is_killed_after_its_grace() {
     with_engine(|bench| {
         Box::pin(async move {

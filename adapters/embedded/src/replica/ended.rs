@@ -70,8 +70,8 @@ impl EndedReplicas {
         self.lock().is_empty()
     }
 
-    pub(super) fn fault(&self, id: &str) -> Option<Fault> {
-        self.lock().get(id)?.fault.clone()
+    pub(super) fn fault(&self, pod: ChannelId, id: &str) -> Option<Fault> {
+        self.lock().get(id).filter(|ended| ended.pod == pod)?.fault.clone()
     }
 
     pub(super) fn readings(&self) -> Vec<Reading> {

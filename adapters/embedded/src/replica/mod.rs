@@ -210,12 +210,12 @@ impl Replicas {
     }
 
     /// Returns when the replica has ended, with the reason where it did so by itself.
-    pub(crate) async fn ended(&self, id: &str) -> Option<Fault> {
-        let live = lock(&self.live).get(id).cloned();
+    pub(crate) async fn ended(&self, pod: ChannelId, id: &str) -> Option<Fault> {
+        let live = lock(&self.live).get(id).filter(|live| live.record.pod == pod).cloned();
         if let Some(live) = live {
             live.gone().await;
         }
-        self.ended.fault(id)
+        self.ended.fault(pod, id)
     }
 
     /// Scales a pod's failed replicas away.

@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::{MsFlags, mount};
 
 use crate::cgroup::Cgroups;
 use crate::host_error::{Doing as _, HostError};
@@ -22,12 +22,18 @@ pub(super) fn enter(cgroups: &Cgroups) -> io::Result<()> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("proc"), "/proc", Some("proc"), flags, NOTHING)?;
     match cgroups {
-        // Beside the trees of version 1, crun takes the empty one of version 2 for the host's own.
-        Cgroups::V1 { .. } => match umount2("/sys/fs/cgroup/unified", MntFlags::MNT_DETACH) {
-            Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => Ok(()),
-            Err(error) => Err(error.into()),
-        },
+        Cgroups::V1 { .. } => hide_version_2(),
         Cgroups::V2 => Ok(()),
+    }
+}
+
+/// Beside the trees of version 1, crun takes the empty one of version 2 for the host's own. It
+/// also makes groups where that one was: on a file system that ends with the shim.
+fn hide_version_2() -> io::Result<()> {
+    const UNIFIED: &str = "/sys/fs/cgroup/unified";
+    match mount(Some("tmpfs"), UNIFIED, Some("tmpfs"), MsFlags::empty(), Some("size=64k")) {
+        Ok(()) | Err(Errno::ENOENT) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 
