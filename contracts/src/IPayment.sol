@@ -61,6 +61,18 @@ interface IPayment {
         bytes32 s;
     }
 
+    /// @notice An ERC-3009 authorization of the publisher for this contract to receive the opening's amount.
+    struct Authorization {
+        /// The authorization is good after this time and before the next one.
+        uint256 validAfter;
+        uint256 validBefore;
+        /// Chosen by the publisher; the token takes each once.
+        bytes32 nonce;
+        uint8 v;
+        bytes32 r;
+        bytes32 s;
+    }
+
     /// @notice A signature in the short form of EIP-2098.
     struct Signature {
         bytes32 r;
@@ -165,6 +177,10 @@ interface IPayment {
     error StillLocked(bytes32 id, uint40 unlockAt);
     /// @notice There are signatures, but not one for each claim.
     error SignatureCount(uint256 claims, uint256 signatures);
+    /// @notice An array of the call has `given` items, and may have `max`.
+    error TooManyItems(uint256 given, uint256 max);
+    /// @notice There is no contract at the token's address.
+    error NotAToken(IERC20 token);
     /// @notice The token moved another amount than it was asked to, as one with a fee on transfer does.
     error WrongAmountReceived(IERC20 token, uint256 expected, uint256 received);
     /// @notice The claim is not paid.
@@ -180,6 +196,13 @@ interface IPayment {
     /// @notice As `open`, with the allowance given by an EIP-2612 permit. A permit that someone else has submitted
     /// before, or that fails, does no harm as long as the allowance suffices.
     function openWithPermit(Opening calldata opening, Permit calldata permit) external returns (bytes32 id);
+
+    /// @notice As `open`, with the amount moved by an ERC-3009 authorization in place of an allowance. It names this
+    /// contract as the receiver, and this contract uses it for its signer alone: nobody else can submit it. Reverts as
+    /// the token does where it is expired, used before, or another's.
+    function openWithAuthorization(Opening calldata opening, Authorization calldata authorization)
+        external
+        returns (bytes32 id);
 
     /// @notice Adds `amount` of the caller's tokens to an open channel. Anyone may; it belongs to the publisher from
     /// then on. An unlock under way is not touched.
@@ -201,7 +224,8 @@ interface IPayment {
 
     /// @notice Claims for many channels. An item that cannot be paid is skipped with an event that says why.
     /// Neighbours with the same token and payout share one transfer: order the items by them.
-    /// @param terms The different terms of the channels, each once.
+    /// @param terms The different terms of the channels, each once; at most 512.
+    /// @param claims At most 512.
     /// @param signatures The meter keys', one for each claim, zeros for those without a key; or none at all.
     function claimMany(Terms[] calldata terms, Claim[] calldata claims, Signature[] calldata signatures) external;
 
@@ -250,7 +274,7 @@ interface IPayment {
     /// @notice One channel.
     function channel(bytes32 id) external view returns (Channel memory);
 
-    /// @notice Many channels, in the order asked for.
+    /// @notice Many channels, at most 512, in the order asked for.
     function channels(bytes32[] calldata ids) external view returns (Channel[] memory);
 
     /// @notice What `usage` is worth at `prices`, before cap and deposit.

@@ -2,13 +2,13 @@
 pragma solidity 0.8.30;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {IERC3009} from "@openzeppelin/contracts/interfaces/draft-IERC3009.sol";
 import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
-import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {IPayment} from "./IPayment.sol";
 
 /// @title Payment
@@ -37,6 +37,7 @@ contract Payment is IPayment, EIP712, ReentrancyGuardTransient {
         uint256 sum;
     }
 
+    uint256 private constant MAX_ITEMS = 512;
     uint256 private constant PRICE_SCALE = 1e18;
     uint256 private constant RATE_SCALE = 1e9;
     bytes32 private constant USAGE_STATEMENT =
@@ -64,17 +65,47 @@ contract Payment is IPayment, EIP712, ReentrancyGuardTransient {
     // --- Publisher ---
 
     /// @inheritdoc IPayment
-    function open(Opening calldata opening) external nonReentrant returns (bytes32) {
-        return _open(opening);
+    function open(Opening calldata opening) external nonReentrant returns (bytes32 id) {
+        id = _open(opening);
+        _receive(opening.terms.token, opening.amount);
     }
 
     /// @inheritdoc IPayment
-    function openWithPermit(Opening calldata opening, Permit calldata permit) external nonReentrant returns (bytes32) {
+    function openWithPermit(Opening calldata opening, Permit calldata permit)
+        external
+        nonReentrant
+        returns (bytes32 id)
+    {
+        id = _open(opening);
         // Someone may have submitted the permit already: what counts is the allowance.
         try IERC20Permit(address(opening.terms.token))
             .permit(msg.sender, address(this), opening.amount, permit.deadline, permit.v, permit.r, permit.s) {}
             catch {}
-        return _open(opening);
+        _receive(opening.terms.token, opening.amount);
+    }
+
+    /// @inheritdoc IPayment
+    function openWithAuthorization(Opening calldata opening, Authorization calldata authorization)
+        external
+        nonReentrant
+        returns (bytes32 id)
+    {
+        id = _open(opening);
+        IERC20 token = opening.terms.token;
+        uint256 before = token.balanceOf(address(this));
+        IERC3009(address(token))
+            .receiveWithAuthorization(
+                msg.sender,
+                address(this),
+                opening.amount,
+                authorization.validAfter,
+                authorization.validBefore,
+                authorization.nonce,
+                authorization.v,
+                authorization.r,
+                authorization.s
+            );
+        _expectReceived(token, before, opening.amount);
     }
 
     /// @inheritdoc IPayment
@@ -103,6 +134,8 @@ contract Payment is IPayment, EIP712, ReentrancyGuardTransient {
         Slot storage slot = _opened(id);
         uint40 unlockAt = slot.unlockAt;
         if (unlockAt == 0) revert NotUnlocking(id);
+        // Makers of blocks shift the time by seconds, and delays are of an hour at least.
+        // slither-disable-next-line timestamp
         if (block.timestamp >= unlockAt) revert UnlockExpired(id, unlockAt);
         slot.unlockAt = 0;
         emit UnlockCancelled(id);
@@ -114,6 +147,8 @@ contract Payment is IPayment, EIP712, ReentrancyGuardTransient {
         Slot storage slot = _opened(id);
         uint40 unlockAt = slot.unlockAt;
         if (unlockAt == 0) revert NotUnlocking(id);
+        // As in `cancelUnlock`.
+        // slither-disable-next-line timestamp
         if (block.timestamp < unlockAt) revert StillLocked(id, unlockAt);
         return _end(id, slot, msg.sender);
     }
@@ -138,6 +173,8 @@ contract Payment is IPayment, EIP712, ReentrancyGuardTransient {
         external
         nonReentrant
     {
+        _boundItems(terms.length);
+        _boundItems(claims.length);
         if (signatures.length != 0 && signatures.length != claims.length) {
             revert SignatureCount(claims.length, signatures.length);
         }
@@ -146,7 +183,10 @@ contract Payment is IPayment, EIP712, ReentrancyGuardTransient {
             hashes[i] = termsHash(msg.sender, terms[i]);
         }
         uint128[] memory due = new uint128[](claims.length);
+        // Both are zero at first, and meant to be.
+        // slither-disable-next-line uninitialized-local
         Signature memory signature;
+        // slither-disable-next-line uninitialized-local
         Run memory run;
         for (uint256 i = 0; i < claims.length; ++i) {
             Claim calldata item = claims[i];
@@ -232,6 +272,7 @@ contract Payment is IPayment, EIP712, ReentrancyGuardTransient {
 
     /// @inheritdoc IPayment
     function channels(bytes32[] calldata ids) external view returns (Channel[] memory found) {
+        _boundItems(ids.length);
         found = new Channel[](ids.length);
         for (uint256 i = 0; i < ids.length; ++i) {
             found[i] = channel(ids[i]);
@@ -254,7 +295,7 @@ contract Payment is IPayment, EIP712, ReentrancyGuardTransient {
         if (slot.openedAt == 0) return 0;
         if (slot.maxRate == 0) return type(uint256).max;
         uint256 end = slot.openedAt + uint256(slot.deposited) * RATE_SCALE / slot.maxRate;
-        return Math.saturatingSub(end, block.timestamp);
+        return end > block.timestamp ? end - block.timestamp : 0;
     }
 
     /// @inheritdoc IPayment
@@ -276,6 +317,7 @@ contract Payment is IPayment, EIP712, ReentrancyGuardTransient {
     /// @inheritdoc IPayment
     function termsHash(address provider, Terms calldata terms) public pure returns (bytes32 hash) {
         // keccak256(abi.encode(provider, terms)), without taking the terms apart: they are seven words as they stand.
+        // slither-disable-next-line assembly
         assembly ("memory-safe") {
             let encoded := mload(0x40)
             mstore(encoded, provider)
@@ -285,6 +327,10 @@ contract Payment is IPayment, EIP712, ReentrancyGuardTransient {
     }
 
     // --- Steps ---
+
+    function _boundItems(uint256 length) private pure {
+        if (length > MAX_ITEMS) revert TooManyItems(length, MAX_ITEMS);
+    }
 
     function _open(Opening calldata opening) private returns (bytes32 id) {
         _check(opening);
@@ -314,7 +360,6 @@ contract Payment is IPayment, EIP712, ReentrancyGuardTransient {
             opening.unlockDelay,
             opening.terms
         );
-        _receive(opening.terms.token, opening.amount);
     }
 
     function _check(Opening calldata opening) private view {
@@ -330,6 +375,7 @@ contract Payment is IPayment, EIP712, ReentrancyGuardTransient {
     function _codeFor(IERC20 token) private returns (uint32 code) {
         code = _codes[token];
         if (code != 0) return code;
+        if (address(token).code.length == 0) revert NotAToken(token);
         code = ++_lastCode;
         _codes[token] = code;
         _tokens[code] = token;
@@ -345,6 +391,10 @@ contract Payment is IPayment, EIP712, ReentrancyGuardTransient {
     function _receive(IERC20 token, uint256 amount) private {
         uint256 before = token.balanceOf(address(this));
         token.safeTransferFrom(msg.sender, address(this), amount);
+        _expectReceived(token, before, amount);
+    }
+
+    function _expectReceived(IERC20 token, uint256 before, uint256 amount) private view {
         uint256 received = token.balanceOf(address(this)) - before;
         if (received != amount) revert WrongAmountReceived(token, amount, received);
     }
@@ -379,7 +429,7 @@ contract Payment is IPayment, EIP712, ReentrancyGuardTransient {
         if (key != address(0) && !_signed(key, id, epoch, usage, signature)) {
             return (0, Refusal.BadSignature);
         }
-        due = _raiseClaimed(slot, Math.min(_owed(terms.prices, usage), _cap(slot)));
+        due = _raiseClaimed(slot, _min(_owed(terms.prices, usage), _cap(slot)));
         return (due, due == 0 ? Refusal.NothingDue : Refusal.None);
     }
 
@@ -389,6 +439,8 @@ contract Payment is IPayment, EIP712, ReentrancyGuardTransient {
         returns (bool)
     {
         bytes32 statement = keccak256(abi.encode(USAGE_STATEMENT, id, epoch, keccak256(abi.encode(usage))));
+        // The third value only details the error.
+        // slither-disable-next-line unused-return
         (address signer, ECDSA.RecoverError err,) =
             ECDSA.tryRecover(_hashTypedDataV4(statement), signature.r, signature.vs);
         return err == ECDSA.RecoverError.NoError && signer == key;
@@ -413,11 +465,15 @@ contract Payment is IPayment, EIP712, ReentrancyGuardTransient {
     function _cap(Slot storage slot) private view returns (uint256) {
         (uint256 openedAt, uint256 unlockAt) = (slot.openedAt, slot.unlockAt);
         if (openedAt == 0) return 0;
-        uint256 end = unlockAt == 0 ? block.timestamp : Math.min(block.timestamp, unlockAt);
+        uint256 end = unlockAt == 0 ? block.timestamp : _min(block.timestamp, unlockAt);
         // The channel was opened before now, and before its unlock ends; the product is below 2^96 * 2^40.
         unchecked {
             return slot.maxRate * (end - openedAt) / RATE_SCALE;
         }
+    }
+
+    function _min(uint256 a, uint256 b) private pure returns (uint256) {
+        return a < b ? a : b;
     }
 
     /// Sets claimed to `total` or the deposit, whichever is less, if that is more than it was.

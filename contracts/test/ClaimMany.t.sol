@@ -133,6 +133,31 @@ contract ClaimManyTest is Base {
         payment.claimMany(offered, items, new IPayment.Signature[](2));
     }
 
+    function refusesItems(uint256 terms_, uint256 claims) internal {
+        vm.prank(provider);
+        vm.expectRevert(abi.encodeWithSelector(IPayment.TooManyItems.selector, 513, 512));
+        payment.claimMany(new IPayment.Terms[](terms_), new IPayment.Claim[](claims), new IPayment.Signature[](0));
+    }
+
+    function test_the_number_of_items_is_bounded() public {
+        refusesItems(1, 513);
+        refusesItems(513, 1);
+    }
+
+    function test_a_full_call_fits_into_a_block() public {
+        for (uint256 i = 0; i < 512; ++i) {
+            add(string(abi.encode(i)), 0, 1);
+        }
+        pass(1 hours);
+        IPayment.Terms[] memory all = offered;
+        IPayment.Claim[] memory claims = items;
+        vm.prank(provider);
+        uint256 before = gasleft();
+        payment.claimMany(all, claims, new IPayment.Signature[](0));
+        ok(before - gasleft() < 15_000_000, "more than half of a block of 30 million gas");
+        eq(token.balanceOf(payout), 512);
+    }
+
     function test_metered_channels_need_their_signature() public {
         offered.push(meteredTerms());
         add("a", 0, 1);

@@ -5,10 +5,25 @@ import {TestToken} from "./TestToken.sol";
 
 /// Keeps one in a hundred of what is moved.
 contract FeeToken is TestToken {
-    function _update(address from, address to, uint256 value) internal override {
+    function _update(address from, address to, uint256 value) internal virtual override {
         uint256 fee = from == address(0) || to == address(0) ? 0 : value / 100;
         super._update(from, to, value - fee);
         if (fee != 0) super._update(from, address(0), fee);
+    }
+}
+
+/// Takes a fee on transfer from when its owner feels like it.
+contract TurningToken is TestToken {
+    uint256 public fee;
+
+    function setFee(uint256 newFee) external {
+        fee = newFee;
+    }
+
+    function _update(address from, address to, uint256 value) internal override {
+        uint256 kept = from == address(0) || to == address(0) || value < fee ? 0 : fee;
+        super._update(from, to, value - kept);
+        if (kept != 0) super._update(from, address(0), kept);
     }
 }
 

@@ -7,7 +7,7 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 import {IPayment} from "../src/IPayment.sol";
 import {Payment} from "../src/Payment.sol";
 import {Base} from "./Base.sol";
-import {FalseToken} from "./HostileTokens.sol";
+import {FalseToken, TurningToken} from "./HostileTokens.sol";
 import {TestToken} from "./TestToken.sol";
 
 contract OpenTest is Base {
@@ -47,9 +47,7 @@ contract OpenTest is Base {
     function test_refuses_an_address_that_is_no_token() public {
         IPayment.Opening memory o = opening(1);
         o.terms.token = IERC20(address(0x70CE2));
-        vm.prank(publisher);
-        vm.expectRevert();
-        payment.open(o);
+        reverts(o, abi.encodeWithSelector(IPayment.NotAToken.selector, address(0x70CE2)));
     }
 
     function test_refuses_a_token_that_answers_false() public {
@@ -135,6 +133,11 @@ contract OpenTest is Base {
         eq(found[1].deposited, 7);
     }
 
+    function test_too_many_channels_are_not_read_at_once() public {
+        vm.expectRevert(abi.encodeWithSelector(IPayment.TooManyItems.selector, 513, 512));
+        payment.channels(new bytes32[](513));
+    }
+
     function permit(uint256 key, uint256 value, uint256 deadline) internal view returns (IPayment.Permit memory p) {
         bytes32 kind = keccak256("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)");
         bytes32 content = keccak256(abi.encode(kind, publisher, address(payment), value, 0, deadline));
@@ -161,6 +164,29 @@ contract OpenTest is Base {
         eq(payment.channel(id).deposited, 100);
     }
 
+    function test_an_expired_permit_is_worth_nothing() public {
+        IPayment.Permit memory p = permit(PUBLISHER_KEY, 100, clock - 1);
+        vm.startPrank(publisher);
+        token.approve(address(payment), 0);
+        vm.expectRevert(
+            abi.encodeWithSelector(IERC20Errors.ERC20InsufficientAllowance.selector, address(payment), 0, 100)
+        );
+        payment.openWithPermit(opening(100), p);
+    }
+
+    function test_a_replayed_permit_is_worth_nothing() public {
+        IPayment.Permit memory p = permit(PUBLISHER_KEY, 100, clock);
+        vm.startPrank(publisher);
+        payment.openWithPermit(opening(100), p);
+        vm.stopPrank();
+        close();
+        vm.startPrank(publisher);
+        vm.expectRevert(
+            abi.encodeWithSelector(IERC20Errors.ERC20InsufficientAllowance.selector, address(payment), 0, 100)
+        );
+        payment.openWithPermit(opening(100), p);
+    }
+
     function test_a_foreign_permit_is_worth_nothing() public {
         IPayment.Permit memory p = permit(METER_KEY, 100, clock);
         vm.startPrank(publisher);
@@ -169,6 +195,18 @@ contract OpenTest is Base {
             abi.encodeWithSelector(IERC20Errors.ERC20InsufficientAllowance.selector, address(payment), 0, 100)
         );
         payment.openWithPermit(opening(100), p);
+    }
+
+    function test_a_top_up_that_takes_a_fee_is_refused() public {
+        TurningToken turning = new TurningToken();
+        fund(turning, publisher);
+        IPayment.Opening memory o = opening(100);
+        o.terms.token = turning;
+        open(o);
+        turning.setFee(1);
+        vm.prank(publisher);
+        vm.expectRevert(abi.encodeWithSelector(IPayment.WrongAmountReceived.selector, address(turning), 100, 99));
+        payment.topUp(id, 100);
     }
 
     function test_anyone_tops_up() public {

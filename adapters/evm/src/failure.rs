@@ -78,6 +78,8 @@ fn payment(error: &PaymentErrors) -> String {
         E::UnlockExpired(e) => format!("the unlock delay of channel {} has passed: withdraw", e.id),
         E::StillLocked(e) => format!("channel {} is locked until {} (Unix time)", e.id, e.unlockAt),
         E::SignatureCount(e) => format!("{} signatures for {} claims", e.signatures, e.claims),
+        E::TooManyItems(e) => format!("{} items are given, allowed are {}", e.given, e.max),
+        E::NotAToken(e) => format!("there is no token at {}", e.token),
         E::WrongAmountReceived(e) => format!(
             "token {} moved {} instead of {}: tokens that take a fee are not accepted",
             e.token, e.received, e.expected
