@@ -7,7 +7,7 @@ use crate::{
     listener::Http,
     meters::Meters,
     pod::{Environment, Phase, Pod},
-    routes::{Listener, Routes},
+    routes::{Listener, Routed, Routes},
     tcp::Published,
 };
 use apocryph_model::ChannelId;
@@ -121,7 +121,7 @@ impl Gateway {
             clients: self.0.clients.clone(),
         };
         let task = self.0.environment.tasks.spawn(published.accept(listener));
-        Listener { container_port, _task: AbortOnDropHandle::new(task) }
+        Listener { container_port, task: AbortOnDropHandle::new(task) }
     }
 
     /// Waits until nothing is under way on the replicas that a [`Gateway::put`] took out, at most
@@ -142,7 +142,12 @@ impl Gateway {
             self.0.routes.remove(pod)
         };
         match removed {
-            Some(routed) => Drained { cut: routed.pod.close(grace).await },
+            Some(Routed { pod, listeners }) => {
+                for listener in listeners.into_values() {
+                    listener.close().await;
+                }
+                Drained { cut: pod.close(grace).await }
+            }
             None => Drained { cut: 0 },
         }
     }

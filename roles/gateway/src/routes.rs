@@ -95,7 +95,16 @@ pub(crate) struct Routed {
 pub(crate) struct Listener {
     /// Where the container listens; an update may change it.
     pub(crate) container_port: Arc<AtomicU16>,
-    pub(crate) _task: AbortOnDropHandle<()>,
+    pub(crate) task: AbortOnDropHandle<()>,
+}
+
+impl Listener {
+    /// Returns once the port is free for others.
+    pub(crate) async fn close(self) {
+        self.task.abort();
+        // It ends by being aborted.
+        let _ = self.task.await;
+    }
 }
 
 impl PodRoutes {
