@@ -175,7 +175,7 @@ impl Daemon {
     /// # Errors
     /// If it fails.
     pub async fn command(&self, verb: &str) -> Result<String, DaemonError> {
-        let output = self.program(verb).output().await;
+        let output = self.program(verb).kill_on_drop(true).output().await;
         let output = output.map_err(|source| DaemonError::Io { name: self.name.clone(), source })?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         if output.status.success() {
@@ -192,7 +192,7 @@ impl Daemon {
     fn program(&self, verb: &str) -> Command {
         let mut command = Command::new(crate::program("apocryphd"));
         command.arg("--config").arg(self.folder.join("apocryphd.toml")).arg(verb);
-        command.env("APOCRYPHD_KEY", self.key).kill_on_drop(true);
+        command.env("APOCRYPHD_KEY", self.key);
         command
     }
 }

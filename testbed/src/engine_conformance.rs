@@ -398,7 +398,10 @@ pub async fn replicas_outlive_a_restart(subject: &mut dyn Subject) {
     assert_eq!(pods, [pod.id, brief.id]);
     let after = engine.sample().await.unwrap();
     assert_eq!(after.len(), 2);
-    assert!(after.iter().all(|later| before.iter().any(|earlier| is_later(later, earlier))));
+    assert!(
+        after.iter().all(|later| before.iter().any(|earlier| is_later(later, earlier))),
+        "{before:?} {after:?}"
+    );
     engine.prepare(&pod).await.unwrap();
     assert_eq!(
         engine.scale(pod.id, 1).await.unwrap(),

@@ -11,8 +11,10 @@ const BACK: &str = "127.0.0.1:8081";
 pub fn front() -> Result<Image, ProgramError> {
     let ask = script(&format!("wget -q -O - http://{BACK}/"));
     let work = script("dd if=/dev/zero bs=1M count=400 2>/dev/null | sha256sum >/dev/null; echo worked");
+    // The `-T` of this wget crashes it.
     let other = "http://$QUERY_STRING:8080/cgi-bin/ask";
-    let reach = script(&format!("wget -q -T 2 -O /dev/null {other} && echo reached || echo unreachable"));
+    let reach =
+        script(&format!("timeout 2 wget -q -O /dev/null {other} && echo reached || echo unreachable"));
     let layer = shell()?.directory("srv/cgi-bin", 0o755);
     let layer = layer.file("srv/cgi-bin/ask", ask, 0o755).file("srv/cgi-bin/work", work, 0o755);
     let layer = layer.file("srv/cgi-bin/reach", reach, 0o755);
@@ -32,6 +34,6 @@ fn script(commands: &str) -> String {
 
 fn shell() -> Result<Layer, ProgramError> {
     let layer = with_program(base(), "busybox-static", "/bin/busybox", "bin/busybox")?;
-    let programs = ["sh", "httpd", "wget", "dd", "sha256sum", "printf", "echo"];
+    let programs = ["sh", "httpd", "wget", "dd", "sha256sum", "printf", "echo", "timeout"];
     Ok(programs.iter().fold(layer, |layer, name| layer.symlink(&format!("bin/{name}"), "/bin/busybox")))
 }

@@ -4,20 +4,27 @@ use apocryph_testbed::chain::DevChain;
 use apocryph_testbed::cli::Cli;
 use apocryph_testbed::containers;
 use apocryph_testbed::market::Market;
+use serde_json::Value;
+use std::path::Path;
 use std::process::Command;
 
 use crate::pods::{ask, close, deploy, end, run, write};
 
+const FIRST: usize = 0;
+const SECOND: usize = 1;
+const THIEF: usize = 2;
+
 #[tokio::test]
 async fn two_publishers_cannot_reach_read_or_stop_each_others_pods() {
     let Some(market) = crate::market().await else { return };
-    let (first, second) = (market.publisher(0).await.unwrap(), market.publisher(1).await.unwrap());
+    let first = market.publisher(FIRST).await.unwrap();
+    let second = market.publisher(SECOND).await.unwrap();
     for (publisher, name) in [(&first, "own"), (&second, "other")] {
         write(publisher, name, "hello");
         deploy(publisher, name).await.unwrap();
     }
     assert_eq!(ask(&first, "own", "/cgi-bin/ask").await.unwrap().status, 200);
-    cannot_speak_for(&first, "own").await;
+    cannot_speak_for(&market, &first, "own").await;
     cannot_reach(&market, &second).await;
     assert_eq!(ask(&first, "own", "/cgi-bin/ask").await.unwrap().status, 200);
     end(&first, "own").await;
@@ -25,14 +32,36 @@ async fn two_publishers_cannot_reach_read_or_stop_each_others_pods() {
     close(market).await;
 }
 
-/// Someone who knows all that the publisher remembers of its pod, but not its key.
-async fn cannot_speak_for(publisher: &Cli, name: &str) {
-    let mut thief = publisher.clone();
-    thief.environment.insert("APOCRYPH_KEY".into(), DevChain::key_hex(2).into());
-    for arguments in [["status", name], ["logs", name], ["usage", name], ["remove", name]] {
-        let refused = run(&thief, &arguments).await;
-        let told = refused.as_ref().map_or_else(|_| false, |told| told["phase"].is_string());
-        assert!(!told, "{arguments:?} told {refused:?}");
+/// Someone who has all that the publisher remembers of its pod, and puts its own account there.
+async fn cannot_speak_for(market: &Market, publisher: &Cli, name: &str) {
+    let thief = market.publisher(THIEF).await.unwrap();
+    let (victim, own) = (DevChain::key(FIRST).address(), DevChain::key(THIEF).address());
+    adopt(
+        &publisher.folder.join("state"),
+        &thief.folder.join("state"),
+        &victim.to_string(),
+        &own.to_string(),
+    );
+    let status = run(&thief, &["status", name]).await.unwrap();
+    assert_eq!((&status["phase"], status["providerProblem"].is_string()), (&Value::Null, true), "{status}");
+    for arguments in [["logs", name], ["usage", name]] {
+        let told = run(&thief, &arguments).await;
+        assert!(told.is_err(), "{arguments:?} told {told:?}");
+    }
+    // This ends what the thief calls its own, and nothing else.
+    let _ = run(&thief, &["remove", name]).await;
+}
+
+/// Copies a folder, with one text in place of another.
+fn adopt(from: &Path, to: &Path, old: &str, new: &str) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            adopt(&entry.path(), &target, old, new);
+        } else if let Ok(text) = std::fs::read_to_string(entry.path()) {
+            std::fs::write(target, text.replace(old, new)).unwrap();
+        }
     }
 }
 
@@ -43,6 +72,8 @@ async fn cannot_reach(market: &Market, publisher: &Cli) {
     let address = address_of(victims[0].0);
     let from_host = ask_directly(&address).await;
     assert!(from_host, "the gateway's side reaches the pod at {address}");
+    let itself = ask(publisher, "other", "/cgi-bin/reach?127.0.0.1").await.unwrap();
+    assert_eq!(itself.body.trim(), "reached");
     let answer = ask(publisher, "other", &format!("/cgi-bin/reach?{address}")).await.unwrap();
     assert_eq!((answer.status, answer.body.trim()), (200, "unreachable"));
 }
