@@ -31,11 +31,6 @@ enum Step {
     Route,
 }
 
-/// A pod for which everything is there, not yet in the ledger.
-pub(crate) struct Prepared {
-    pub(crate) pod: Pod,
-}
-
 pub(crate) struct Attempt<'a> {
     provider: &'a Provider,
     caller: &'a Caller,
@@ -60,8 +55,8 @@ impl<'a> Attempt<'a> {
         self.caller.channel
     }
 
-    /// Goes through all steps.
-    pub(crate) async fn prepare(&mut self, progress: &OnProgress) -> Result<Prepared, Fault> {
+    /// Goes through all steps: gives the pod as the ledger is to keep it, for which everything is there.
+    pub(crate) async fn prepare(&mut self, progress: &OnProgress) -> Result<Pod, Fault> {
         let total = admission::check_size(self.request, &self.provider.settings)?;
         progress(Progress::Channel);
         let channel = self.check_channel().instrument(info_span!("channel")).await?;
@@ -167,7 +162,7 @@ impl<'a> Attempt<'a> {
         routed.map_err(|cause| faults::of_route(&cause))
     }
 
-    fn row(&self, channel: &Channel, spec: &PodSpec, endpoints: Vec<Endpoint>) -> Result<Prepared, Fault> {
+    fn row(&self, channel: &Channel, spec: &PodSpec, endpoints: Vec<Endpoint>) -> Result<Pod, Fault> {
         let sealed = self.keys.seal(&self.provider.state_key, self.id());
         let pod = Pod {
             channel: self.id(),
@@ -183,7 +178,7 @@ impl<'a> Attempt<'a> {
             endpoints,
             sealed: sealed.map_err(|_| faults::internal("sealing a pod's keys"))?,
         };
-        Ok(Prepared { pod })
+        Ok(pod)
     }
 
     /// Every blob of the request, once.

@@ -42,7 +42,7 @@ impl Provider {
         let prepared = timeout(self.settings.limits.provision_time, attempt.prepare(progress)).await;
         let prepared = prepared.unwrap_or_else(|_| Err(too_slow()));
         let confirmed = match prepared {
-            Ok(prepared) => self.confirm(prepared.pod, earlier).await,
+            Ok(pod) => self.confirm(pod, earlier).await,
             Err(fault) => Err(fault),
         };
         if let Err(fault) = &confirmed {
