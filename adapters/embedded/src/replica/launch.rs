@@ -72,14 +72,15 @@ impl Launch {
         .doing("make namespaces")?;
         let mut child = self.spawn()?;
         let connected = self.network.connect(&host, host_netns.as_fd(), &self.link, self.address);
-        let gone = connected.and_then(|()| match child.stdin.take() {
-            Some(mut stdin) => stdin.write_all(b"g"),
-            None => Ok(()),
-        });
-        if let Err(error) = gone {
+        if let Err(error) = connected {
+            // Both fail only where it has ended already.
             let _ = child.kill();
             let _ = child.wait();
             return Err(HostError::new("connect a replica's network", error));
+        }
+        if let Some(mut stdin) = child.stdin.take() {
+            // Fails where the shim has given up already: its report says why.
+            let _ = stdin.write_all(b"g");
         }
         Ok(child)
     }

@@ -23,9 +23,10 @@ pub(super) struct Live {
     gone: watch::Sender<bool>,
 }
 
-/// The highest that was read of what ends with the shim.
+/// The highest that was read so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Seen {
+    pub(super) cpu_us: u64,
     pub(super) running_ms: u64,
     pub(super) traffic: Traffic,
 }
@@ -70,6 +71,7 @@ impl Live {
     /// Takes note of a reading and gives the highest so far: readings never go back.
     pub(super) fn see(&self, now: Seen) -> Seen {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.cpu_us = seen.cpu_us.max(now.cpu_us);
         seen.running_ms = seen.running_ms.max(now.running_ms);
         seen.traffic.ingress = seen.traffic.ingress.max(now.traffic.ingress);
         seen.traffic.egress = seen.traffic.egress.max(now.traffic.egress);

@@ -133,9 +133,11 @@ impl Replicas {
         };
         let live = Arc::new(live);
         lock(&self.live).insert(record.id, live.clone());
-        let replicas = self.clone();
+        // An engine that was dropped leaves the end to the one that takes over.
+        let replicas = Arc::downgrade(self);
         tokio::spawn(async move {
             until_closed(connection).await;
+            let Some(replicas) = replicas.upgrade() else { return };
             let settled = live.clone();
             let settle = move |replicas: &Self| {
                 let seen = settled.see(Seen::default());
@@ -251,12 +253,13 @@ impl Replicas {
         let started = started.doing("read a start")?;
         let running_ms = started.map_or(0, |started| now.saturating_sub(started.boot_ms));
         let traffic = traffic.get(&link_of(&record.id)).copied().unwrap_or_default();
-        let seen = live.see(Seen { running_ms, traffic });
+        let cpu_us = self.cgroups.cpu_us(&self.cgroup(&record.id)).doing("read a cgroup")?;
+        let seen = live.see(Seen { cpu_us, running_ms, traffic });
         Ok(Reading {
             pod: record.pod,
             replica: record.id.clone(),
             reserved: record.reserved,
-            cpu_us: self.cgroups.cpu_us(&self.cgroup(&record.id)).doing("read a cgroup")?,
+            cpu_us: seen.cpu_us,
             running_ms: seen.running_ms,
             ingress: seen.traffic.ingress,
             egress: seen.traffic.egress,
@@ -308,15 +311,15 @@ impl Replicas {
         });
         let group = self.cgroup(&record.id);
         let final_cpu = self.cgroups.remove_below(&group).and_then(|()| self.cgroups.cpu_us(&group));
+        if let Err(error) = &final_cpu {
+            tracing::error!(%error, replica = record.id, "its last processor time cannot be read");
+        }
         Ended {
             id: record.id.clone(),
             pod: record.pod,
             address: record.address,
             reserved: record.reserved,
-            cpu_us: final_cpu.unwrap_or_else(|error| {
-                tracing::error!(%error, replica = record.id, "its last processor time cannot be read");
-                0
-            }),
+            cpu_us: final_cpu.unwrap_or_default().max(seen.cpu_us),
             running_ms: end.running_ms.max(seen.running_ms),
             ingress: end.ingress.max(seen.traffic.ingress),
             egress: end.egress.max(seen.traffic.egress),

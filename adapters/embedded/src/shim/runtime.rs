@@ -17,8 +17,14 @@ use crate::replica_files::Plan;
 const MAX_LOG: usize = 64 << 10;
 
 /// What the runtimes say when an image's command is what is wrong.
-const COMMAND_PROBLEMS: [&str; 5] =
-    ["executable file", "open executable", "exec user process", "exec container process", "chdir"];
+const COMMAND_PROBLEMS: [&str; 6] = [
+    "executable file",
+    "open executable",
+    "exec: \"",
+    "exec user process",
+    "exec container process",
+    "chdir",
+];
 
 /// A container that the runtime is starting.
 pub(super) struct Starting {
