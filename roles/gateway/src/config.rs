@@ -31,6 +31,9 @@ pub struct HoldLimits {
     pub bytes_per_pod: usize,
     /// How long a request waits at most.
     pub time: Duration,
+    /// How long after its start a pod may take to listen: whoever waits for it is refused then,
+    /// and whoever comes later at once, until it listens.
+    pub listen: Duration,
 }
 
 /// What clients may open and send.
@@ -68,6 +71,7 @@ impl Default for HoldLimits {
             bytes: 256 << 20,
             bytes_per_pod: 64 << 20,
             time: Duration::from_secs(60),
+            listen: Duration::from_secs(30),
         }
     }
 }

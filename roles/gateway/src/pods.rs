@@ -39,6 +39,9 @@ pub trait Pods: Send + Sync + 'static {
     /// Some replica may run; the gateway repeats the call.
     async fn idle(&self, pod: ChannelId) -> Result<(), StopError>;
 
+    /// A request was refused because nothing listens on this port of the pod, which runs.
+    fn unheard(&self, pod: ChannelId, port: u16);
+
     /// Returns when this run has ended, and why; at once where it has ended before.
     async fn died(&self, pod: ChannelId, backend: Backend) -> WakeError;
 }

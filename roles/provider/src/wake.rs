@@ -1,7 +1,7 @@
 //! The steps `wake` and `idle`, as the gateway asks for them. Nothing here waits for disk or chain.
 
 use crate::{EngineError, Provider, Replica, provider::Gate};
-use apocryph_model::{ChannelId, Fault};
+use apocryph_model::{ChannelId, Fault, Who};
 use tracing::instrument;
 
 /// Why a pod is not started.
@@ -71,6 +71,14 @@ impl Provider {
     /// The engine cannot tell.
     pub async fn replicas(&self, pod: ChannelId) -> Result<Vec<Replica>, EngineError> {
         self.world.engine.replicas(pod).await
+    }
+
+    /// Nothing listens on a port of the pod, which runs.
+    pub fn unheard(&self, pod: ChannelId, port: u16) {
+        let text = format!(
+            "nothing listens on port {port} of the pod: have it listen there on all addresses, not on localhost alone, or change the port and deploy again"
+        );
+        self.note_trouble(pod, Fault::lasting(Who::Publisher, "never-listens", text));
     }
 
     /// Returns once a replica has ended: why, if by itself.

@@ -65,6 +65,12 @@ impl Pods for EnginePods {
         }
     }
 
+    fn unheard(&self, pod: ChannelId, port: u16) {
+        if let Some(provider) = self.provider() {
+            provider.unheard(pod, port);
+        }
+    }
+
     async fn died(&self, pod: ChannelId, backend: Backend) -> WakeError {
         let died = async {
             match (self.provider(), self.replica(pod, backend).await?) {

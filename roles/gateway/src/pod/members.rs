@@ -48,13 +48,15 @@ impl Members {
         u32::try_from(self.standing(Standing::Active).count()).unwrap_or(u32::MAX)
     }
 
-    /// Adds those that are not known yet.
-    pub(super) fn add(&mut self, backends: &[Backend]) {
+    /// Adds those that are not known yet; tells whether there were any.
+    pub(super) fn add(&mut self, backends: &[Backend]) -> bool {
+        let known = self.0.len();
         for backend in backends {
             if self.position(backend.run).is_none() {
                 self.0.push(Member::new(*backend));
             }
         }
+        self.0.len() > known
     }
 
     /// The least loaded replica whose `port` listens; the request is counted on it.

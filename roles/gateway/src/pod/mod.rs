@@ -151,9 +151,18 @@ impl Pod {
 
     fn refusal_in_time(&self, port: u16) -> Refusal {
         match self.phase() {
-            Phase::Serving => Refusal::NeverListens { port },
+            Phase::Serving => self.unheard(port),
             _ => Refusal::StartTimeout,
         }
+    }
+
+    fn listens_by(&self) -> Option<Instant> {
+        self.state().listens_by(self.environment.config.hold.listen)
+    }
+
+    fn unheard(&self, port: u16) -> Refusal {
+        self.environment.pods.unheard(self.id, port);
+        Refusal::NeverListens { port }
     }
 }
 
@@ -189,7 +198,11 @@ impl Entry {
                 return Ok(endpoint);
             }
             // The sender is the pod's own: it cannot be gone.
-            let _ = changes.changed().await;
+            let changed = changes.changed();
+            match self.pod.listens_by() {
+                None => drop(changed.await),
+                Some(time) => drop(timeout_at(time, changed).await.map_err(|_| self.pod.unheard(port))?),
+            }
         }
     }
 
@@ -218,7 +231,7 @@ impl Entry {
     /// The endpoint that was given did not accept a connection: the next one is asked for.
     pub(crate) fn refused(&mut self, port: u16) {
         if let Some(run) = self.run.take() {
-            self.pod.state().refused(run, port);
+            self.pod.state().refused(run, port, Instant::now());
             self.pod.changed();
         }
     }

@@ -49,6 +49,8 @@ impl Pods for OneApp {
         Ok(())
     }
 
+    fn unheard(&self, _: ChannelId, _: u16) {}
+
     async fn died(&self, _: ChannelId, _: Backend) -> WakeError {
         pending().await
     }

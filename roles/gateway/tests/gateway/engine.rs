@@ -19,6 +19,7 @@ pub(crate) enum Asked {
     Retire(u64),
     Idle(ChannelId),
     Stopped(ChannelId),
+    Unheard(ChannelId, u16),
 }
 
 #[derive(Default)]
@@ -151,6 +152,10 @@ impl Pods for Engine {
         script.running.remove(&pod);
         script.asked.push(Asked::Stopped(pod));
         Ok(())
+    }
+
+    fn unheard(&self, pod: ChannelId, port: u16) {
+        self.script().asked.push(Asked::Unheard(pod, port));
     }
 
     async fn died(&self, _: ChannelId, backend: Backend) -> WakeError {

@@ -76,12 +76,42 @@ async fn the_hold_is_bounded_in_time() {
 
 #[tokio::test]
 async fn a_pod_that_never_listens_is_named_so() {
-    let hold = HoldLimits { time: Duration::from_millis(200), ..HoldLimits::default() };
+    let hold = HoldLimits { listen: Duration::from_millis(200), ..HoldLimits::default() };
     let world = World::new(config(hold)).await;
     let nobody = SocketAddr::from(([127, 0, 0, 1], crate::world::free_port().await));
     world.put(POD, HOST, nobody).await;
     let answer = world.ask("/").await;
     assert_eq!((answer.status.as_u16(), answer.error()), (504, Some("never_listens")));
+    assert!(world.engine.asked().contains(&Asked::Unheard(POD, nobody.port())), "its publisher is told");
+}
+
+/// Who waits for a port is told in time; what listens in the end is served, however late.
+#[tokio::test]
+async fn a_pod_that_listens_too_late_is_served_from_then_on() {
+    let hold = HoldLimits { listen: Duration::from_millis(50), ..HoldLimits::default() };
+    let world = World::new(config(hold)).await;
+    let address = SocketAddr::from(([127, 0, 0, 1], crate::world::free_port().await));
+    world.put(POD, HOST, address).await;
+    for _ in 0..3 {
+        assert_eq!(world.ask("/").await.error(), Some("never_listens"));
+    }
+    let _app = App::start(address).await;
+    eventually("it is served", async || world.ask("/").await.status == 200).await;
+    assert_eq!(world.engine.wakes(), 1);
+}
+
+/// A start that takes as long as it likes is no silence of the pod.
+#[tokio::test]
+async fn the_time_to_listen_begins_with_the_start() {
+    let hold = HoldLimits { listen: Duration::from_millis(200), ..HoldLimits::default() };
+    let (world, _app) = World::with_app(config(hold)).await;
+    world.engine.let_wakes(false);
+    let asked = tokio::spawn(ask(world.http, get(HOST, "/")));
+    eventually("the start", async || world.engine.wakes() == 1).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert!(!asked.is_finished());
+    world.engine.let_wakes(true);
+    assert_eq!(asked.await.unwrap().status, 200);
 }
 
 /// Replicas need a while to listen; the request waits for that and not longer.

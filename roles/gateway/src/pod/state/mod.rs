@@ -73,6 +73,8 @@ pub(super) struct State {
     quiet_since: Instant,
     reviewed_at: Instant,
     served_since: Instant,
+    /// Since when ports of what runs may not be listening yet, without anyone's fault.
+    silent_since: Instant,
     scaling: Scaling,
 }
 
@@ -103,6 +105,7 @@ impl State {
             quiet_since: now,
             reviewed_at: now,
             served_since: now,
+            silent_since: now,
             scaling: Scaling::Settled,
         }
     }
@@ -184,13 +187,25 @@ impl State {
     pub(super) fn woken(&mut self, backends: &[Backend], now: Instant) {
         if self.phase == Phase::Waking {
             self.serve_from(now);
-            self.members.add(backends);
+            self.add(backends, now);
         }
+    }
+
+    fn add(&mut self, backends: &[Backend], now: Instant) {
+        if self.members.add(backends) {
+            self.silent_since = now;
+        }
+    }
+
+    /// Until when whoever waits for a port waits, where the pod runs and may take `limit` to listen.
+    pub(super) fn listens_by(&self, limit: Duration) -> Option<Instant> {
+        (self.phase == Phase::Serving).then(|| self.silent_since + limit)
     }
 
     fn serve_from(&mut self, now: Instant) {
         self.phase = Phase::Serving;
         self.served_since = now;
+        self.silent_since = now;
         self.reviewed_at = now;
         self.peak = self.open;
         if self.open == 0 {
@@ -227,7 +242,8 @@ impl State {
     }
 
     /// A port that listened does not accept connections any more, and a request leaves it.
-    pub(super) fn refused(&mut self, run: u64, port: u16) {
+    pub(super) fn refused(&mut self, run: u64, port: u16, now: Instant) {
+        self.silent_since = now;
         self.members.refused(run, port);
         self.members.release(run);
     }
@@ -266,13 +282,14 @@ impl State {
         };
         if self.ports != ports {
             self.ports = ports;
+            self.silent_since = now;
             self.members.unwatch();
         }
         if matches!(self.phase, Phase::Zero | Phase::Serving) {
             let stopping = |backend: &Backend| self.scaling == Scaling::Shrinking(backend.run);
             let running: Vec<_> = running.iter().copied().filter(|backend| !stopping(backend)).collect();
             self.members.retire_all_but(&running);
-            self.members.add(&running);
+            self.add(&running, now);
             match (self.phase, running.is_empty()) {
                 (Phase::Zero, false) => self.serve_from(now),
                 (_, true) => self.phase = Phase::Zero,

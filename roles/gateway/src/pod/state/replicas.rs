@@ -80,7 +80,7 @@ impl State {
             Phase::Serving if !superseded => {}
             _ => return,
         }
-        self.members.add(backends);
+        self.add(backends, now);
         if self.members.active() < self.desired() {
             self.growth_refused(now);
         }
