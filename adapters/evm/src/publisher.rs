@@ -94,6 +94,15 @@ impl Chain for Evm {
         Ok(transaction(&self.account.execute(self.payment, &call).await?))
     }
 
+    async fn cancel_unlock(&self, channel: &Channel) -> Result<TransactionId, ChainError> {
+        self.check().await?;
+        let call = Payment::cancelUnlockCall {
+            provider: Address::from(channel.provider.0),
+            podId: B256::from(channel.pod.0),
+        };
+        Ok(transaction(&self.account.execute(self.payment, &call).await?))
+    }
+
     async fn withdraw(&self, channel: &Channel) -> Result<(TransactionId, Amount), ChainError> {
         self.check().await?;
         let call = Payment::withdrawCall {

@@ -104,7 +104,7 @@ pub(crate) enum Command {
     /// Pay more into a pod's channel
     Fund(Fund),
     /// Begin the delay after which a pod's unspent money can be withdrawn
-    Unlock(Pod),
+    Unlock(Unlock),
     /// Take back what is left once the delay has passed
     Withdraw(Pod),
     /// End a pod: its provider settles, then the rest of the money is unlocked
@@ -177,6 +177,17 @@ pub(crate) enum Strategy {
 pub(crate) struct Pod {
     /// The pod's name
     pub(crate) name: Name,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The provider ends the pod when it sees the unlock. After --cancel, `apocryph deploy` brings it back.")]
+pub(crate) struct Unlock {
+    /// The pod's name
+    pub(crate) name: Name,
+    /// Take the unlock back while its delay lasts: the channel stays open and pays again
+    #[arg(long)]
+    pub(crate) cancel: bool,
 }
 
 #[derive(Debug, clap::Args)]

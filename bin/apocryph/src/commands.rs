@@ -33,7 +33,7 @@ pub(crate) async fn run(args: Args, printer: &Printer) -> Result<(), Failure> {
         Command::Ls => status::list(&settings()?, printer).await,
         Command::Logs(logs) => logs::run(logs, &settings()?, printer).await,
         Command::Fund(fund) => fund::run(fund, &settings()?, printer).await,
-        Command::Unlock(pod) => unlock::run(pod, &settings()?, printer).await,
+        Command::Unlock(unlock) => unlock::run(unlock, &settings()?, printer).await,
         Command::Withdraw(pod) => withdraw::run(pod, &settings()?, printer).await,
         Command::Remove(pod) => remove::run(pod, &settings()?, printer).await,
         Command::Providers => providers::run(&settings()?, printer).await,

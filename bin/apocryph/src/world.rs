@@ -7,8 +7,9 @@ use crate::{
 use apocryph_evm::{Account, Contracts, Evm};
 use apocryph_oci::{DockerPlaces, OciImages};
 use apocryph_p2p::{BlobStore, Identity, Node, NodeConfig, PublisherNetwork};
-use apocryph_publisher::Publisher;
-use std::sync::Arc;
+use apocryph_publisher::{Publisher, Timer};
+use async_trait::async_trait;
+use std::{sync::Arc, time::Duration};
 
 /// How many blocks must hold a transaction before it counts: waiting for more is the provider's
 /// affair, which looks at the channel itself.
@@ -30,8 +31,18 @@ pub(crate) async fn publisher(settings: &Settings, printer: &Printer) -> Result<
         deployments: Arc::new(deployments),
         secrets: Arc::new(HostSecrets),
         signer: Arc::new(key),
+        timer: Arc::new(SystemTimer),
         reporter: Arc::new(printer.clone()),
     })
+}
+
+struct SystemTimer;
+
+#[async_trait]
+impl Timer for SystemTimer {
+    async fn sleep(&self, pause: Duration) {
+        tokio::time::sleep(pause).await;
+    }
 }
 
 /// A node that only dials, known by no name from one run to the next: providers know a publisher

@@ -35,6 +35,9 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// The code of a provider that sees no open channel, or not enough confirmations of it.
+    pub const CHANNEL_NOT_OPEN: &str = "channel-not-open";
+
     /// A fault that stays until someone changes something.
     pub fn lasting(who: Who, code: &str, text: impl Into<String>) -> Self {
         Self { who, retry: false, code: code.into(), text: text.into() }

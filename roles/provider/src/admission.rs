@@ -163,7 +163,7 @@ pub(crate) const MAX_SPEC: u64 = (PodSpec::MAX_JSON + apocryph_seal::ENVELOPE_OV
 pub(crate) fn not_open() -> Fault {
     Fault::passing(
         Who::Publisher,
-        "channel-not-open",
+        Fault::CHANNEL_NOT_OPEN,
         "there is no open channel for this pod as far as the provider sees: open it, or try again once its transaction has enough confirmations",
     )
 }

@@ -89,6 +89,9 @@ pub trait Chain: Send + Sync {
     /// Starts the unlock delay; waits until it is mined.
     async fn unlock(&self, channel: &Channel) -> Result<TransactionId, ChainError>;
 
+    /// Takes an unlock back whose delay has not passed; waits until it is mined.
+    async fn cancel_unlock(&self, channel: &Channel) -> Result<TransactionId, ChainError>;
+
     /// Takes back what is left after the delay and closes the channel; tells how much came back.
     async fn withdraw(&self, channel: &Channel) -> Result<(TransactionId, Amount), ChainError>;
 

@@ -98,9 +98,15 @@ pub enum MoneyError {
     OtherTerms(ChannelId),
     /// The channel ends.
     #[error(
-        "the channel is being unlocked: wait until the money is back (`apocryph withdraw`), then deploy anew"
+        "the channel is being unlocked: `apocryph unlock --cancel` keeps it while the delay lasts; \
+         else wait until the money is back (`apocryph withdraw`) and deploy anew"
     )]
     Unlocking,
+    /// The unlock's delay has passed.
+    #[error(
+        "the unlock's delay has passed, so it cannot be cancelled: `apocryph withdraw`, then deploy anew"
+    )]
+    Expired,
     /// There is no channel to pay into.
     #[error("the channel is not open: deploy the pod first")]
     NotOpen,
@@ -124,6 +130,7 @@ impl MoneyError {
             Self::RateTooLow { .. } => "rate-too-low",
             Self::OtherTerms(_) => "other-terms",
             Self::Unlocking => "unlocking",
+            Self::Expired => "unlock-expired",
             Self::NotOpen => "not-open",
             Self::NotUnlocking => "not-unlocking",
             Self::Locked { .. } => return Fault::passing(Who::Publisher, "locked", self.to_string()),

@@ -1,11 +1,17 @@
 //! `provision` and `confirm`: the provider makes the pod and tells where it is reached.
 
-use crate::{Error, Evidence, Publisher, Step, Trusted, journal::Journal};
-use apocryph_model::{ChannelId, Endpoint, Progress, ProvisionRequest};
+use crate::{Error, Evidence, LinkError, Publisher, Step, Trusted, journal::Journal};
+use apocryph_model::{ChannelId, Endpoint, Fault, Progress, ProvisionRequest};
+use std::time::Duration;
+
+/// How often a provider is asked that does not see the channel yet: for ten minutes in all.
+const LOOKS: u32 = 200;
+const BETWEEN_LOOKS: Duration = Duration::from_secs(3);
 
 impl Publisher {
     /// Has the provider make the pod or change it in place. This machine serves the ciphertext
-    /// until the provider has it.
+    /// until the provider has it. A provider that wants more confirmations of the channel than
+    /// were waited for here is asked again until it sees them.
     #[tracing::instrument(skip_all)]
     pub(crate) async fn provision(
         &self,
@@ -14,10 +20,32 @@ impl Publisher {
         request: ProvisionRequest,
     ) -> Result<Vec<Endpoint>, Error> {
         self.reporter.begun(Step::Provision);
-        let progress = |progress| self.relay(progress);
-        let endpoints = trusted.link().provision(channel, request, &progress).await?;
-        self.reporter.done(Step::Provision, vec![]);
-        Ok(endpoints)
+        let mut looks = 1;
+        loop {
+            let progress = |now| {
+                if looks == 1 || now != Progress::Channel {
+                    self.relay(now);
+                }
+            };
+            match trusted.link().provision(channel, request.clone(), &progress).await {
+                Err(LinkError::Fault(fault)) if is_unseen(&fault) && looks < LOOKS => {
+                    self.wait_for_confirmations(looks).await;
+                    looks += 1;
+                }
+                answer => {
+                    let endpoints = answer?;
+                    self.reporter.done(Step::Provision, vec![]);
+                    return Ok(endpoints);
+                }
+            }
+        }
+    }
+
+    async fn wait_for_confirmations(&self, looks: u32) {
+        if looks == 1 {
+            self.reporter.stage(Step::Provision, "waiting until the provider sees the channel confirmed");
+        }
+        self.timer.sleep(BETWEEN_LOOKS).await;
     }
 
     fn relay(&self, progress: Progress) {
@@ -38,4 +66,9 @@ impl Publisher {
         self.reporter.done(Step::Confirm, evidence);
         Ok(())
     }
+}
+
+/// Whether the provider does not see a channel that is open, as this side has seen.
+fn is_unseen(fault: &Fault) -> bool {
+    fault.retry && fault.code == Fault::CHANNEL_NOT_OPEN
 }

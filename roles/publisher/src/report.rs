@@ -28,6 +28,8 @@ pub enum Step {
     Remove,
     /// The delay begins after which money comes back.
     Unlock,
+    /// The delay is taken back.
+    CancelUnlock,
     /// Money comes back.
     Withdraw,
 }
@@ -46,6 +48,7 @@ impl Step {
             Self::Fund => "fund",
             Self::Remove => "remove",
             Self::Unlock => "unlock",
+            Self::CancelUnlock => "cancel_unlock",
             Self::Withdraw => "withdraw",
         }
     }

@@ -5,10 +5,11 @@ use crate::{
     Collected, Error, Estimate, Event, Evidence, PassedOver, Publisher, SelectError, Step, Token, Trusted,
     Unfit,
     fitness::{Wanted, check_offer},
+    race::{Decided, race},
 };
 use apocryph_model::{Address, Amount, Offer, Offering};
 use futures::{StreamExt, stream};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 /// What the publisher wants beyond its manifest.
 #[derive(Clone, Default)]
@@ -50,6 +51,9 @@ pub(crate) struct Selected {
 impl Publisher {
     /// The longest that a provider may want a deposit to last or to stay locked, in seconds.
     pub const MAX_LOCKED: u64 = 30 * 24 * 3600;
+
+    /// How long cheaper providers may stay silent once a dearer one has answered well.
+    pub(crate) const GRACE: Duration = Duration::from_secs(1);
 
     /// Settles on a provider among those listed. Whoever is passed over is reported by name.
     #[tracing::instrument(skip_all)]
@@ -125,22 +129,24 @@ impl Publisher {
         Ok(kept)
     }
 
-    /// Asks several at once and takes the first in order that answers well.
+    /// Asks several at once and takes the first in order that answers well. Those who have not
+    /// answered a little after that are passed over as well.
     async fn first_that_answers(
         &self,
         candidates: Vec<Candidate>,
         wanted: Wanted<'_>,
         passed: &mut Vec<PassedOver>,
     ) -> Option<Selected> {
-        let ask = |candidate| self.ask(candidate, wanted);
-        let mut answers = stream::iter(candidates).map(ask).buffered(Self::AT_ONCE);
-        while let Some(answer) = answers.next().await {
-            match answer {
-                Ok(selected) => return Some(selected),
-                Err(unfit) => self.pass_over(unfit, passed),
-            }
+        let late: Vec<_> = candidates.iter().map(|c| PassedOver::new(&c.offering, Unfit::Late)).collect();
+        let ask = |(place, candidate)| async move { (place, self.ask(candidate, wanted).await) };
+        let asked = stream::iter(candidates.into_iter().enumerate());
+        let answers = asked.map(ask).buffer_unordered(Self::AT_ONCE);
+        let Decided { passed: before, winner } =
+            race(late.len(), answers, self.timer.sleep(Self::GRACE)).await;
+        for (answer, late) in before.into_iter().zip(late) {
+            self.pass_over(answer.unwrap_or(late), passed);
         }
-        None
+        winner
     }
 
     /// Asks all, then lets the user pick among those that answered well.

@@ -39,6 +39,9 @@ pub enum Unfit {
     /// It did not answer, or refused.
     #[error(transparent)]
     Link(#[from] LinkError),
+    /// It is silent while a dearer one has answered.
+    #[error("it did not answer in time")]
+    Late,
     /// Its evidence does not hold.
     #[error(transparent)]
     Attest(AttestError),

@@ -1,13 +1,17 @@
 use crate::{
-    args::Pod, durations::display_seconds, failure::Failure, printer::Printer, settings::Settings, world,
+    args::Unlock, durations::display_seconds, failure::Failure, printer::Printer, settings::Settings, world,
 };
 use apocryph_model::{Name, TransactionId};
-use apocryph_publisher::{Money, Unlocking};
+use apocryph_publisher::{Kept, Money, Unlocking};
 use serde::Serialize;
 use std::fmt;
 
-pub(super) async fn run(args: Pod, settings: &Settings, printer: &Printer) -> Result<(), Failure> {
+pub(super) async fn run(args: Unlock, settings: &Settings, printer: &Printer) -> Result<(), Failure> {
     let publisher = world::publisher(settings, printer).await?;
+    if args.cancel {
+        let Kept { left, transaction } = publisher.cancel_unlock(&args.name).await?;
+        return printer.result("unlock", &Cancelled { name: args.name, left, transaction });
+    }
     let unlocking = publisher.unlock(&args.name).await?;
     printer.result("unlock", &Notice::of(args.name, unlocking))
 }
@@ -40,5 +44,27 @@ impl fmt::Display for Notice {
             0 => write!(f, "the rest comes back now: apocryph withdraw {name}"),
             _ => write!(f, "the rest comes back in {}: apocryph withdraw {name}", display_seconds(*seconds)),
         }
+    }
+}
+
+/// A channel that stays open.
+#[derive(Serialize)]
+struct Cancelled {
+    name: Name,
+    left: Money,
+    transaction: Option<TransactionId>,
+}
+
+impl fmt::Display for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, left, transaction } = self;
+        match transaction {
+            Some(id) => writeln!(f, "the unlock is cancelled (transaction {id})")?,
+            None => writeln!(f, "{name}'s channel is not being unlocked")?,
+        }
+        write!(
+            f,
+            "{left} are in the channel; if the provider has ended {name}, `apocryph deploy` brings it back"
+        )
     }
 }

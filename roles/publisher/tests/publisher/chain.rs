@@ -129,6 +129,13 @@ impl Chain for MemoryChain {
         })
         .await
     }
+    async fn cancel_unlock(&self, channel: &Channel) -> Result<TransactionId, ChainError> {
+        self.transact(|books| {
+            let channel = books.channels.get_mut(&channel.id()).expect("an open channel");
+            assert!(channel.unlock_at.take().is_some_and(|at| at > books.now), "cancelled out of time");
+        })
+        .await
+    }
     async fn withdraw(&self, channel: &Channel) -> Result<(TransactionId, Amount), ChainError> {
         let mut refund = Amount::ZERO;
         let transaction = self

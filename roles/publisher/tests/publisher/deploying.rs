@@ -136,7 +136,7 @@ async fn an_intent_that_the_chain_refused_is_taken_back() {
 async fn a_refused_provision_leaves_a_deployment_that_can_be_repeated() {
     let world = World::one();
     let full = Fault::passing(Who::Provider, "full", "the provider has no room: try again later");
-    world.provider(1).room.lock().unwrap().refuse = Some(LinkError::Fault(full.clone()));
+    world.provider(1).room.lock().unwrap().refuse = [LinkError::Fault(full.clone())].into();
     let error = world.publisher.deploy(&order()).await.unwrap_err();
     assert_eq!(error.fault(), full);
     world.publisher.deploy(&order()).await.unwrap();
@@ -244,4 +244,27 @@ async fn a_dry_run_of_a_deployed_pod_is_about_its_own_provider() {
     let plan = world.publisher.plan(&order()).await.unwrap();
     assert_eq!(plan.provider, apocryph_model::Address([1; 20]));
     assert!(matches!(plan.payment, Payment::Keep(_, Amount::ZERO)), "{:?}", plan.payment);
+}
+
+fn not_seen() -> LinkError {
+    LinkError::Fault(Fault::passing(Who::Publisher, Fault::CHANNEL_NOT_OPEN, "no channel as far as I see"))
+}
+
+#[tokio::test]
+async fn a_provider_that_wants_more_confirmations_is_waited_for() {
+    let world = World::one();
+    world.provider(1).room.lock().unwrap().refuse = vec![not_seen(); 3].into();
+    world.publisher.deploy(&order()).await.unwrap();
+    assert_eq!(world.timer.slept.lock().unwrap().len(), 3);
+    let waits = "waiting until the provider sees the channel confirmed";
+    assert_eq!(world.stages(), ["channel", waits], "told once");
+}
+
+#[tokio::test]
+async fn a_provider_that_never_sees_the_channel_is_not_waited_for_for_ever() {
+    let world = World::one();
+    world.provider(1).room.lock().unwrap().refuse = vec![not_seen(); 1000].into();
+    let error = world.publisher.deploy(&order()).await.unwrap_err();
+    assert_eq!(error.fault().code, "channel-not-open");
+    assert!(world.provider(1).room.lock().unwrap().refuse.len() > 500);
 }

@@ -89,6 +89,24 @@ async fn money_comes_back_after_the_delay_and_not_before() {
 }
 
 #[tokio::test]
+async fn an_unlock_is_taken_back_until_it_has_expired() {
+    let world = deployed().await;
+    world.publisher.unlock(&name()).await.unwrap();
+    let error = world.publisher.deploy(&order()).await.unwrap_err();
+    assert!(error.to_string().contains("`apocryph unlock --cancel`"), "{error}");
+    let kept = world.publisher.cancel_unlock(&name()).await.unwrap();
+    assert!(kept.transaction.is_some());
+    assert_eq!(kept.left.amount, deposited(&world));
+    assert_eq!(world.publisher.cancel_unlock(&name()).await.unwrap().transaction, None);
+    world.publisher.deploy(&order()).await.unwrap();
+    world.publisher.unlock(&name()).await.unwrap();
+    world.chain.0.lock().unwrap().now += 3600;
+    let error = world.publisher.cancel_unlock(&name()).await.unwrap_err();
+    assert!(matches!(error, Error::Money(MoneyError::Expired)), "{error}");
+    world.publisher.withdraw(&name()).await.unwrap();
+}
+
+#[tokio::test]
 async fn removing_asks_the_provider_then_unlocks_and_repeats_harmlessly() {
     let world = deployed().await;
     let removed = world.publisher.remove(&name()).await.unwrap();

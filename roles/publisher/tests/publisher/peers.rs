@@ -8,9 +8,12 @@ use apocryph_model::{
 use apocryph_publisher::{LinkError, LocalBlob, Network, ProviderLink};
 use apocryph_statement::{Signature, Signer, SignerError};
 use async_trait::async_trait;
-use futures::stream::{self, BoxStream, StreamExt};
+use futures::{
+    future,
+    stream::{self, BoxStream, StreamExt},
+};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex},
 };
 use tokio::task::yield_now;
@@ -48,13 +51,16 @@ pub(crate) struct Room {
     pub(crate) provisioned: Vec<ProvisionRequest>,
     pub(crate) removed: usize,
     pub(crate) records: Vec<UsageRecord>,
-    /// What the next provision meets.
-    pub(crate) refuse: Option<LinkError>,
+    /// What the next provisions meet.
+    pub(crate) refuse: VecDeque<LinkError>,
+    pub(crate) log: Vec<LogLine>,
+    /// After how many lines the next readings of the log break off.
+    pub(crate) cuts: VecDeque<usize>,
 }
 
 impl Room {
     fn take(&mut self, request: ProvisionRequest) -> Result<(), LinkError> {
-        match self.refuse.take() {
+        match self.refuse.pop_front() {
             Some(error) => Err(error),
             None => {
                 self.provisioned.push(request);
@@ -133,14 +139,14 @@ impl ProviderLink for Provider {
         _: ChannelId,
         query: LogQuery,
     ) -> Result<BoxStream<'static, Result<LogLine, LinkError>>, LinkError> {
-        let line = LogLine {
-            time_ms: query.since_ms.unwrap_or(0),
-            replica: "r1".into(),
-            container: "web".parse().unwrap(),
-            stderr: false,
-            text: "ready".into(),
-        };
-        Ok(stream::iter([Ok(line)]).boxed())
+        let mut room = self.room.lock().unwrap();
+        let asked = |line: &&LogLine| query.since_ms.is_none_or(|since| line.time_ms >= since);
+        let mut lines: Vec<_> = room.log.iter().filter(asked).cloned().map(Ok).collect();
+        if let Some(cut) = room.cuts.pop_front() {
+            lines.truncate(cut);
+            lines.push(Err(LinkError::Broken("the cable is out".into())));
+        }
+        Ok(stream::iter(lines).boxed())
     }
     async fn usage(&self, _: ChannelId, from: u64) -> Result<Vec<UsageRecord>, LinkError> {
         let room = self.room.lock().unwrap();
@@ -151,6 +157,8 @@ impl ProviderLink for Provider {
 /// Those that answer, by their peer ids.
 #[derive(Default)]
 pub(crate) struct MemoryNetwork {
+    /// Those that never say anything.
+    pub(crate) silent: Mutex<BTreeSet<PeerId>>,
     pub(crate) alive: Mutex<BTreeMap<PeerId, Arc<Provider>>>,
     pub(crate) published: Mutex<Vec<(PeerId, Vec<LocalBlob>)>>,
 }
@@ -162,6 +170,9 @@ impl Network for MemoryNetwork {
         addresses: &[PeerAddress],
         _: Arc<dyn Signer>,
     ) -> Result<Arc<dyn ProviderLink>, LinkError> {
+        if self.silent.lock().unwrap().contains(&addresses[0].peer()) {
+            future::pending::<()>().await;
+        }
         let alive = self.alive.lock().unwrap();
         let found = addresses.iter().find_map(|address| alive.get(&address.peer()));
         let peer = addresses[0].peer();

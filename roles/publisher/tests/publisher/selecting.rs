@@ -6,7 +6,7 @@ use crate::{
 };
 use apocryph_model::{Address, Attestation, Resource};
 use apocryph_publisher::{Candidate, Chooser, Error, SelectError};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 async fn chosen(world: &World) -> Result<Address, Error> {
     world.publisher.plan(&order()).await.map(|plan| plan.provider)
@@ -20,6 +20,23 @@ async fn the_cheapest_that_answers_is_taken_and_the_dead_are_named() {
     let passed = world.passed_over();
     assert_eq!(passed.len(), 1);
     assert!(passed[0].starts_with("provider-2: ") && passed[0].contains("does not answer"), "{passed:?}");
+}
+
+#[tokio::test]
+async fn a_silent_one_is_not_waited_for_once_a_dearer_one_has_answered() {
+    let world = World::with(&[offering(1, 30), offering(2, 10), offering(3, 20)]);
+    world.silence(2);
+    assert_eq!(chosen(&world).await.unwrap(), Address([3; 20]));
+    assert_eq!(world.passed_over(), ["provider-2: it did not answer in time"]);
+    assert_eq!(world.timer.slept.lock().unwrap()[..], [Duration::from_secs(1)]);
+}
+
+#[tokio::test]
+async fn the_cheapest_that_answers_at_once_waits_for_nobody() {
+    let world = World::with(&[offering(1, 10), offering(2, 20)]);
+    world.silence(2);
+    assert_eq!(chosen(&world).await.unwrap(), Address([1; 20]));
+    assert!(world.passed_over().is_empty() && world.timer.slept.lock().unwrap().is_empty());
 }
 
 #[tokio::test]

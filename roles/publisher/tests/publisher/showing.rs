@@ -4,7 +4,8 @@ use crate::{
     peers::offering,
     world::{World, name, order},
 };
-use apocryph_model::{Amount, ChainError, LogQuery, PodPhase};
+use apocryph_model::{Amount, ChainError, LogLine, LogQuery, PodPhase};
+use apocryph_publisher::LinkError;
 use futures::StreamExt;
 
 #[tokio::test]
@@ -46,10 +47,48 @@ async fn a_provider_that_moved_is_found_through_the_registry() {
 async fn logs_are_passed_on() {
     let world = World::one();
     world.publisher.deploy(&order()).await.unwrap();
+    world.provider(1).room.lock().unwrap().log = vec![line(4), line(5)];
     let query = LogQuery { since_ms: Some(5), ..LogQuery::default() };
     let lines: Vec<_> = world.publisher.logs(&name(), query).await.unwrap().collect().await;
     assert_eq!(lines.len(), 1);
     assert_eq!(lines[0].as_ref().unwrap().time_ms, 5);
+}
+
+fn line(time_ms: u64) -> LogLine {
+    LogLine {
+        time_ms,
+        replica: "r1".into(),
+        container: "web".parse().unwrap(),
+        stderr: false,
+        text: format!("written at {time_ms}"),
+    }
+}
+
+/// The whole log, followed over readings that break off after these many lines.
+async fn followed(world: &World, cuts: &[usize]) -> Vec<Result<LogLine, LinkError>> {
+    world.provider(1).room.lock().unwrap().cuts = cuts.iter().copied().collect();
+    let query = LogQuery { follow: true, ..LogQuery::default() };
+    world.publisher.logs(&name(), query).await.unwrap().collect().await
+}
+
+#[tokio::test]
+async fn a_log_that_is_followed_goes_on_where_it_broke_off() {
+    let world = World::one();
+    world.publisher.deploy(&order()).await.unwrap();
+    let log = vec![line(4), line(5), line(5), line(5), line(6)];
+    world.provider(1).room.lock().unwrap().log = log.clone();
+    let told = followed(&world, &[0, 3, 2, 4]).await;
+    assert_eq!(told.into_iter().collect::<Result<Vec<_>, _>>(), Ok(log));
+}
+
+#[tokio::test]
+async fn a_log_that_only_breaks_off_ends_with_the_cause() {
+    let world = World::one();
+    world.publisher.deploy(&order()).await.unwrap();
+    world.provider(1).room.lock().unwrap().log = vec![line(4)];
+    let told = followed(&world, &[0; 100]).await;
+    assert!(matches!(told[..], [Err(LinkError::Broken(_))]), "{told:?}");
+    assert!(world.provider(1).room.lock().unwrap().cuts.len() > 80, "the tries are few");
 }
 
 #[tokio::test]

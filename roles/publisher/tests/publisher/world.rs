@@ -11,7 +11,7 @@ use apocryph_model::{
 };
 use apocryph_publisher::{
     EncryptedImage, Event, Evidence, ImageError, Images, LocalBlob, Order, Preferences, Publisher, Reporter,
-    ResolvedImage, Secrets, Step,
+    ResolvedImage, Secrets, Step, Timer,
 };
 use apocryph_seal::sha256;
 use async_trait::async_trait;
@@ -20,6 +20,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 /// Images that are named by their reference; `absent` is not there.
@@ -86,7 +87,24 @@ impl Reporter for Recorder {
     }
 }
 
+/// Time passes once everyone else has had many turns.
+#[derive(Default)]
+pub(crate) struct PatientTimer {
+    pub(crate) slept: Mutex<Vec<Duration>>,
+}
+
+#[async_trait]
+impl Timer for PatientTimer {
+    async fn sleep(&self, pause: Duration) {
+        self.slept.lock().unwrap().push(pause);
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
 pub(crate) struct World {
+    pub(crate) timer: Arc<PatientTimer>,
     pub(crate) chain: Arc<MemoryChain>,
     pub(crate) network: Arc<MemoryNetwork>,
     pub(crate) deployments: Arc<MemoryDeployments>,
@@ -103,6 +121,7 @@ impl World {
         let deployments = Arc::new(MemoryDeployments::default());
         let images = Arc::new(MemoryImages::default());
         let recorder = Arc::new(Recorder::default());
+        let timer = Arc::new(PatientTimer::default());
         chain.0.lock().unwrap().offerings = offerings.to_vec();
         for offering in offerings {
             let provider = Arc::new(Provider::of(offering));
@@ -115,9 +134,10 @@ impl World {
             deployments: deployments.clone(),
             secrets: Arc::new(MemorySecrets),
             signer: Arc::new(NoSigner),
+            timer: timer.clone(),
             reporter: recorder.clone(),
         };
-        Self { chain, network, deployments, images, recorder, publisher }
+        Self { timer, chain, network, deployments, images, recorder, publisher }
     }
 
     pub(crate) fn one() -> Self {
@@ -131,6 +151,21 @@ impl World {
 
     pub(crate) fn kill(&self, number: u8) {
         self.network.alive.lock().unwrap().remove(&crate::peers::address(number).peer());
+    }
+
+    /// Leaves calls of a provider without any answer.
+    pub(crate) fn silence(&self, number: u8) {
+        self.network.silent.lock().unwrap().insert(crate::peers::address(number).peer());
+    }
+
+    /// What the steps said that they were doing.
+    pub(crate) fn stages(&self) -> Vec<&'static str> {
+        let events = self.recorder.0.lock().unwrap();
+        let stage = |event: &Event| match event {
+            Event::Stage { stage, .. } => Some(*stage),
+            _ => None,
+        };
+        events.iter().filter_map(stage).collect()
     }
 
     /// The steps that ended well, in order, since this was asked last.
