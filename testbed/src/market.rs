@@ -156,7 +156,8 @@ impl Drop for Market {
     }
 }
 
-/// Ends and takes away every market of this machine; gives what withstood, by folder.
+/// Ends and takes away every market of this machine whose opener has ended; gives what withstood, by
+/// folder.
 ///
 /// # Errors
 /// If this machine cannot be looked at.
@@ -164,13 +165,20 @@ pub fn sweep_all() -> io::Result<Vec<(PathBuf, Left)>> {
     let mut withstood = Vec::new();
     for entry in std::fs::read_dir(FOLDERS)?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let Some(mark) = name.strip_prefix(PREFIX) else { continue };
+        let Some(mark) = name.strip_prefix(PREFIX).filter(|mark| !is_open(mark)) else { continue };
         let left = sweep(&traces(mark))?;
         if !left.is_empty() {
             withstood.push((entry.path(), left));
         }
     }
     Ok(withstood)
+}
+
+/// Whether the process that opened the market with this mark still runs.
+fn is_open(mark: &str) -> bool {
+    let process = mark.strip_prefix('m').map(|rest| rest.trim_end_matches(|last| last > 'f'));
+    let process = process.and_then(|hex| u32::from_str_radix(hex, 16).ok());
+    process.is_some_and(|id| Path::new(&format!("/proc/{id}")).exists())
 }
 
 /// How a market with this mark is known.
@@ -180,5 +188,16 @@ fn traces(mark: &str) -> Traces {
         bridges: format!("ap-{mark}"),
         tables: format!("apocryph_{mark}"),
         cgroups: mark.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_market_is_open_while_its_opener_runs() {
+        assert!(is_open(&format!("m{:x}g", std::process::id())));
+        assert!(!is_open("mffffffffg") && !is_open("something else"));
     }
 }

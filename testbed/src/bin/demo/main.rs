@@ -35,14 +35,15 @@ async fn main() -> ExitCode {
     finish(&record, outcome)
 }
 
-/// Everything, and the cleaning up after it. Everything is taken away also when this is dropped.
-async fn play(record: &mut Record) -> Result<()> {
+/// Everything, and the cleaning up after it; gives what to say in the end. Everything is taken away also when this is dropped.
+async fn play(record: &mut Record) -> Result<Vec<String>> {
     let mut stage = Stage::set(record).await?;
     acts::all(record, &mut stage).await?;
     if std::env::var("KEEP").is_ok_and(|keep| !keep.is_empty() && keep != "0") {
         return guide::leave(stage).await;
     }
-    acts::end::act(record, stage).await
+    acts::end::act(record, stage).await?;
+    Ok(Vec::new())
 }
 
 /// Ends what earlier demos left running.
@@ -63,13 +64,15 @@ async fn interrupted() -> Failure {
     }
 }
 
-fn finish(record: &Record, outcome: Result<()>) -> ExitCode {
+fn finish(record: &Record, outcome: Result<Vec<String>>) -> ExitCode {
     print::table(record);
     let report = Path::new(env!("CARGO_MANIFEST_DIR")).join("../report/demo.json");
-    let outcome = outcome.and(record.write(&report).during("writing report/demo.json"));
+    let written = record.write(&report).during("writing report/demo.json");
+    let outcome = outcome.and_then(|lines| written.map(|()| lines));
     print::verdict(record);
-    if let Err(failure) = &outcome {
-        print::failed(failure);
+    match &outcome {
+        Ok(lines) => print::lines(lines),
+        Err(failure) => print::failed(failure),
     }
     if outcome.is_ok() && record.broken().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -74,6 +74,13 @@ pub(crate) fn verdict(record: &Record) {
     }
 }
 
+/// What there is to say in the end.
+pub(crate) fn lines(lines: &[String]) {
+    for line in lines {
+        println!("{line}");
+    }
+}
+
 /// Why it could not go on.
 pub(crate) fn failed(failure: &crate::failure::Failure) {
     println!("The demo could not go on: {failure}");
