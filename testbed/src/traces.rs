@@ -177,6 +177,10 @@ mod tests {
         let pipe = folder.path().join("pipe");
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         let mut reader = Command::new("cat").arg(&pipe).spawn().unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while traces.processes().unwrap().is_empty() {
+            assert!(std::time::Instant::now() < deadline, "the process is not seen");
+        }
         assert_eq!(traces.processes().unwrap()[0].0, reader.id());
         assert!(traces.left().unwrap().to_string().starts_with("process "));
         reader.kill().unwrap();
