@@ -161,6 +161,22 @@ fn names(folder: &str) -> io::Result<Vec<String>> {
 }
 
 #[cfg(test)]
+impl Traces {
+    /// A process that names the folder, and is seen to.
+    pub(crate) fn reader(&self) -> std::process::Child {
+        let pipe = self.folder.join("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let reader = Command::new("cat").arg(&pipe).spawn().unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        // The command line is that of before for a moment after the process is spawned.
+        while self.processes().unwrap().is_empty() {
+            assert!(std::time::Instant::now() < deadline, "the process is not seen");
+        }
+        reader
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -174,13 +190,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let traces = traces(folder.path());
         assert!(traces.left().unwrap().is_empty());
-        let pipe = folder.path().join("pipe");
-        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        let mut reader = Command::new("cat").arg(&pipe).spawn().unwrap();
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-        while traces.processes().unwrap().is_empty() {
-            assert!(std::time::Instant::now() < deadline, "the process is not seen");
-        }
+        let mut reader = traces.reader();
         assert_eq!(traces.processes().unwrap()[0].0, reader.id());
         assert!(traces.left().unwrap().to_string().starts_with("process "));
         reader.kill().unwrap();

@@ -6,7 +6,7 @@
 mod support;
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use apocryph_embedded::check;
 use apocryph_model::{Bytes, Fault, VolumeKind, Who};
@@ -19,6 +19,13 @@ const MARKER: &str = "correct-horse-battery-staple";
 async fn ended(bench: &Bench, pod: &EnginePod, replica: &str) -> Option<Fault> {
     let ended = bench.engine().ended(pod.id, replica);
     tokio::time::timeout(Duration::from_secs(60), ended).await.expect("it ends").unwrap()
+}
+
+fn eventually(holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < deadline, "it does not come to hold");
+    }
 }
 
 #[test]
@@ -56,10 +63,10 @@ fn the_shims_end_is_the_replicas_end() {
             bench.engine().prepare(&pod).await.unwrap();
             let replica = bench.engine().scale(pod.id, 1).await.unwrap().remove(0);
             let before = bench.engine().sample().await.unwrap();
-            let shim = bench.processes(&replica.id);
-            assert_eq!((shim.len(), bench.processes("98765").len()), (1, 1));
-            nix::sys::signal::kill(nix::unistd::Pid::from_raw(shim[0]), nix::sys::signal::Signal::SIGKILL)
-                .unwrap();
+            // What the runtime forks is known by the runtime's command line until it executes.
+            eventually(|| bench.processes("98765").len() == 1 && bench.processes(&replica.id).len() == 1);
+            let shim = nix::unistd::Pid::from_raw(bench.processes(&replica.id)[0]);
+            nix::sys::signal::kill(shim, nix::sys::signal::Signal::SIGKILL).unwrap();
             let fault = ended(bench, &pod, &replica.id).await.expect("a fault");
             assert_eq!((fault.who, fault.code.as_str()), (Who::Provider, "shim-killed"));
             assert!(bench.processes("98765").is_empty());
