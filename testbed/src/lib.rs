@@ -8,6 +8,7 @@ pub mod containers;
 pub mod daemon;
 pub mod engine_conformance;
 pub mod images;
+pub mod kubo;
 pub mod layout;
 pub mod marker;
 pub mod market;

@@ -43,6 +43,11 @@ impl Blobs for Node {
         self.with_store(move |store| store.keep_only(&owner, &digests).map_err(store_error)).await
     }
 
+    async fn share(&self, owner: ChannelId, digests: &[Digest], public: bool) -> Result<(), BlobError> {
+        let digests = digests.to_vec();
+        self.with_store(move |store| store.share(&owner, &digests, public).map_err(store_error)).await
+    }
+
     async fn owners(&self) -> Result<Vec<ChannelId>, BlobError> {
         self.with_store(|store| store.owners().map_err(store_error)).await
     }

@@ -159,6 +159,10 @@ pub(crate) struct Deploy {
     /// How much is to be in the channel, in whole tokens; a day's cost if not given
     #[arg(long, value_name = "AMOUNT")]
     pub(crate) fund: Option<Decimal>,
+    /// Let everyone fetch the images from the provider by their CIDs: layers stay encrypted,
+    /// manifests and configurations can be read
+    #[arg(long)]
+    pub(crate) public: bool,
     /// Use a provider without verified evidence of what it runs: its operator could read the pod
     #[arg(long)]
     pub(crate) accept_unattested: bool,

@@ -19,15 +19,17 @@ pub(crate) use logging::log_to_stderr;
 
 use crate::{
     failure::Failure,
-    keys,
+    keys, offering,
     settings::Settings,
     world::{self, EnginePods, GatewayRoutes, Places, StoredBlobs, SystemClock},
 };
 use apocryph_embedded::EmbeddedEngine;
+use apocryph_evm::Key;
 use apocryph_gateway::{Config as GatewayConfig, Gateway, Tls};
 use apocryph_ledger::Ledger;
+use apocryph_model::Digest;
 use apocryph_oci::registry::{self, Grants};
-use apocryph_p2p::{BlobStore, Node};
+use apocryph_p2p::{BlobStore, Node, Reader};
 use apocryph_provider::{Chain as _, Deployments, Provider, World};
 use apocryph_seal::{EnvelopeKey, sha256};
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
@@ -70,8 +72,9 @@ impl Daemon {
         let (ending, ended) = watch::channel(false);
 
         let ledger = Arc::new(open_ledger(&settings.data("ledger.db"))?);
-        let chain = Arc::new(world::chain(settings, account));
+        let chain = Arc::new(world::chain(settings, account.clone()));
         let node = start_node(settings).await?;
+        describe(settings, &account, &node).await;
         let grants = Arc::new(Grants::new(&registry_secret(&state_key)));
         let registry = listen(settings.file.listen.registry.0, "listen.registry").await?;
         let registry_address = address(&registry, "listen.registry")?;
@@ -144,6 +147,21 @@ async fn start_node(settings: &Settings) -> Result<Node, Failure> {
         info!(%address, "in the network");
     }
     Ok(node)
+}
+
+/// Publishes this provider's description; without it others still find what the Registry says.
+async fn describe(settings: &Settings, key: &Key, node: &Node) {
+    let published = async {
+        let (offering, text) = offering::described(settings, key).await?;
+        let path = settings.data("description.json");
+        std::fs::write(&path, text).map_err(Failure::file(&path))?;
+        let digest = Digest(offering.description.0);
+        Ok::<_, Failure>(node.store().publish(&path, &digest, Reader::Everyone)?.root)
+    };
+    match published.await {
+        Ok(cid) => info!(%cid, "described"),
+        Err(failure) => warn!(%failure, "no description is published"),
+    }
 }
 
 /// The secret that pull tokens are made of: the same after every start, and for this use alone.

@@ -4,6 +4,7 @@ use crate::{failure::with_causes, settings::Settings};
 use apocryph_evm::{Key, KeyError};
 use apocryph_p2p::{Identity, IdentityError};
 use apocryph_seal::{EnvelopeError, EnvelopeKey};
+use apocryph_statement::SignerError;
 use std::{
     env,
     fs::{self, OpenOptions},
@@ -38,6 +39,9 @@ pub(crate) enum KeyProblem {
     /// The state key's file holds something else.
     #[error("{0} does not hold a key of 32 bytes: restore it, without it no pod can be restored")]
     State(PathBuf),
+    /// The account's key does not sign.
+    #[error(transparent)]
+    Signature(#[from] SignerError),
     /// The system gives no randomness.
     #[error("a key could not be made: {0}")]
     Randomness(#[from] EnvelopeError),

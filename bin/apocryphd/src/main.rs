@@ -6,6 +6,7 @@ mod daemon;
 mod durations;
 mod failure;
 mod keys;
+mod offering;
 mod printer;
 mod settings;
 mod world;

@@ -63,6 +63,9 @@ pub struct ProvisionRequest {
     pub image_key: Vec<u8>,
     /// Image manifests, configurations and encrypted layers.
     pub blobs: Vec<Blob>,
+    /// Whether everyone may fetch these blobs, encrypted as they are, from the provider. The spec
+    /// is never among them.
+    pub public: bool,
 }
 
 impl ProvisionRequest {

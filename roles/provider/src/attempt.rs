@@ -64,6 +64,7 @@ impl<'a> Attempt<'a> {
         progress(Progress::Unpack);
         let pod = self.admit(spec);
         self.unpack(&pod).instrument(info_span!("unpack")).await?;
+        self.share().await?;
         progress(Progress::Route);
         let endpoints = self.route(&pod.spec).instrument(info_span!("route")).await?;
         self.row(&channel, &pod.spec, endpoints)
@@ -138,6 +139,13 @@ impl<'a> Attempt<'a> {
         let told = |bytes| progress(Progress::Fetch { done: before.saturating_add(bytes), total });
         let fetched = self.provider.world.blobs.fetch(self.id(), blob, &self.caller.peer, &told).await;
         fetched.map_err(|cause| faults::of_blob(&cause))
+    }
+
+    /// Opens the images' ciphertext to everyone if the publisher wants that.
+    async fn share(&self) -> Result<(), Fault> {
+        let digests: Vec<_> = self.request.blobs.iter().map(|blob| blob.digest).collect();
+        let shared = self.provider.world.blobs.share(self.id(), &digests, self.request.public).await;
+        shared.map_err(|cause| faults::of_blob(&cause))
     }
 
     /// Opens the images at the registry, the earlier ones too: they are still in use.

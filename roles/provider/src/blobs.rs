@@ -55,6 +55,10 @@ pub trait Blobs: Send + Sync {
     /// `owner` keeps these blobs only; those without any owner are deleted. With none, all go.
     async fn keep_only(&self, owner: ChannelId, digests: &[Digest]) -> Result<(), BlobError>;
 
+    /// Lets everyone fetch these blobs of `owner` from here, or nobody any more. What another
+    /// owner shares as well stays shared.
+    async fn share(&self, owner: ChannelId, digests: &[Digest], public: bool) -> Result<(), BlobError>;
+
     /// Everyone who owns anything.
     async fn owners(&self) -> Result<Vec<ChannelId>, BlobError>;
 }

@@ -5,7 +5,9 @@ use crate::{
     Budget, Candidate, Collected, Deployment, Error, Estimate, Payment, Preferences, Publisher, Token,
     Trusted, fitness::Wanted, journal::Journal, open_channel::keep, select_provider::Selected,
 };
-use apocryph_model::{Address, Amount, ChainError, Channel, Decimal, Endpoint, Manifest, Name};
+use apocryph_model::{
+    Address, Amount, Blob, ChainError, Channel, Decimal, Endpoint, Manifest, Name, ProvisionRequest,
+};
 use futures::join;
 use std::path::PathBuf;
 
@@ -20,6 +22,8 @@ pub struct Order {
     pub preferences: Preferences,
     /// How much is to be in the channel, in whole tokens; a day's cost if not given.
     pub fund: Option<Decimal>,
+    /// Whether everyone may fetch the images, encrypted as they are, from the provider.
+    pub public: bool,
 }
 
 /// A pod that was deployed.
@@ -35,6 +39,8 @@ pub struct Deployed {
     pub unattested: bool,
     /// Where the pod is reached.
     pub endpoints: Vec<Endpoint>,
+    /// What everyone may fetch from the provider.
+    pub published: Vec<Blob>,
     /// What pays for it.
     pub channel: Channel,
     /// What it is paid in.
@@ -84,8 +90,8 @@ impl Publisher {
         self.check_balance(&site.token, site.payment.cost()).await?;
         let journal = Journal::new(&*self.deployments, site.deployment.clone());
         journal.write(|_| ())?;
-        let channel = self.carry_out(order, &collected, &site, &journal).await?;
-        Ok(site.deployed(journal.now(), channel))
+        let (channel, published) = self.carry_out(order, &collected, &site, &journal).await?;
+        Ok(site.deployed(journal.now(), channel, published))
     }
 
     /// Everything of [`Publisher::deploy`] up to the first signature.
@@ -105,7 +111,7 @@ impl Publisher {
         collected: &Collected,
         site: &Site,
         journal: &Journal<'_>,
-    ) -> Result<Channel, Error> {
+    ) -> Result<(Channel, Vec<Blob>), Error> {
         let id = site.deployment.channel();
         let (channel, encrypted) = join!(
             self.open_channel(&site.payment, journal),
@@ -113,9 +119,11 @@ impl Publisher {
         );
         let channel = channel.inspect_err(|error| self.take_back(site, error))?;
         let request = self.ship(&site.trusted, id, collected, encrypted?, journal).await?;
+        let request = ProvisionRequest { public: order.public, ..request };
+        let published = if order.public { request.blobs.clone() } else { vec![] };
         let endpoints = self.provision(&site.trusted, id, request).await?;
         self.confirm(endpoints, journal)?;
-        Ok(channel)
+        Ok((channel, published))
     }
 
     /// Forgets an intent that the chain has refused. Where a transaction may still be under way
@@ -227,13 +235,14 @@ impl Publisher {
 }
 
 impl Site {
-    fn deployed(self, deployment: Deployment, channel: Channel) -> Deployed {
+    fn deployed(self, deployment: Deployment, channel: Channel, published: Vec<Blob>) -> Deployed {
         Deployed {
             name: deployment.name,
             provider: deployment.provider,
             provider_name: deployment.provider_name,
             unattested: deployment.unattested,
             endpoints: deployment.endpoints,
+            published,
             channel,
             token: self.token,
             estimate: self.estimate,

@@ -121,6 +121,7 @@ impl Publisher {
             spec_key: sealed.key.expose(),
             image_key: encrypted.key,
             blobs: published.collect(),
+            public: false,
         })
     }
 

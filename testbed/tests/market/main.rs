@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod ipfs;
 mod kills;
 mod pods;
 mod tenants;
+mod unlocking;
 
 use apocryph_testbed::market::Market;
 

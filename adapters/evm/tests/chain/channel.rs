@@ -35,6 +35,9 @@ async fn a_channel_is_opened_claimed_from_and_withdrawn_from() {
     let refused = publisher.withdraw(&channel).await.unwrap_err();
     assert!(refused.to_string().contains("not unlocking"), "{refused}");
     publisher.unlock(&channel).await.unwrap();
+    publisher.cancel_unlock(&channel).await.unwrap();
+    assert_eq!(publisher.channel(channel.id()).await.unwrap().unwrap().unlock_at, None);
+    publisher.unlock(&channel).await.unwrap();
     let channel = publisher.channel(channel.id()).await.unwrap().unwrap();
     assert!(channel.unlock_at.is_some());
     let refused = publisher.withdraw(&channel).await.unwrap_err();

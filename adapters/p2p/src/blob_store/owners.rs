@@ -1,6 +1,6 @@
 //! Blobs that are kept because someone needs them: counted by owner.
 
-use super::{BlobStore, StoreError};
+use super::{BlobStore, Reader, StoreError};
 use crate::unixfs::BlockId;
 use apocryph_model::{ChannelId, Digest};
 use rusqlite::{OptionalExtension as _, params};
@@ -25,6 +25,32 @@ impl BlobStore {
             }
         }
         Ok(())
+    }
+
+    /// Lets everyone read the complete blobs with these digests, or, where nobody but `owner` owns
+    /// them, nobody any more.
+    pub(crate) fn share(
+        &self,
+        owner: &ChannelId,
+        digests: &[Digest],
+        public: bool,
+    ) -> Result<(), StoreError> {
+        for digest in digests {
+            let Some(blob) = self.complete(digest)? else { continue };
+            if public {
+                self.inner.index.allow(blob.id, Reader::Everyone)?;
+            } else if !self.is_others(blob.id, owner)? {
+                self.inner.index.disallow(blob.id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether someone else than `owner` owns the blob.
+    fn is_others(&self, blob: i64, owner: &ChannelId) -> Result<bool, StoreError> {
+        let select = "SELECT 1 FROM owner WHERE blob = ?1 AND channel <> ?2 LIMIT 1";
+        let found = self.inner.index.lock().query_row(select, params![blob, owner.0], |_| Ok(()));
+        Ok(found.optional()?.is_some())
     }
 
     /// Tells whether nobody owns the blob any more.

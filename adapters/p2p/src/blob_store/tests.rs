@@ -247,3 +247,22 @@ fn a_full_disk_is_told_before_anything_is_fetched_and_nothing_stays() {
     });
     small_disk.join().unwrap();
 }
+
+#[test]
+fn what_is_shared_is_everyones_until_its_owner_takes_it_back() {
+    let (_dir, store) = store(1 << 30);
+    let (own, common) = (add(&store, &content(1_000)), add(&store, &content(2_000)));
+    let (one, two) = (ChannelId([1; 32]), ChannelId([2; 32]));
+    for (blob, owner) in [(&own, &one), (&common, &one), (&common, &two)] {
+        store.own(&blob.root, owner).unwrap();
+    }
+    let anyone = PeerId::random();
+    let read = |blob: &BlobInfo| store.block(&blob.root, &anyone).unwrap().is_some();
+    let both = [own.digest, common.digest];
+    assert!(!read(&own), "nobody reads what a pod is made of");
+    store.share(&one, &both, true).unwrap();
+    assert!(read(&own) && read(&common));
+    store.share(&one, &both, false).unwrap();
+    assert!(!read(&own), "taken back");
+    assert!(read(&common), "the other owner may share it as well");
+}

@@ -104,6 +104,9 @@ pub struct ProvisionPayload {
     pub image_key: ::prost::bytes::Bytes,
     #[prost(message, repeated, tag = "6")]
     pub blobs: ::prost::alloc::vec::Vec<Blob>,
+    /// Whether everyone may fetch the blobs from the provider.
+    #[prost(bool, tag = "7")]
+    pub public: bool,
 }
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -8,7 +8,7 @@ use crate::{
     settings::Settings,
     world,
 };
-use apocryph_model::{Address, ChannelId, Endpoint, Name};
+use apocryph_model::{Address, Blob, ChannelId, Endpoint, Name};
 use apocryph_publisher::{Budget, Deployed, Money, Order, Payment, Plan, Preferences};
 use serde::Serialize;
 use std::{
@@ -49,6 +49,7 @@ fn order(args: &Deploy, printer: &Printer) -> Result<Order, Failure> {
             chooser,
         },
         fund: args.fund.clone(),
+        public: args.public,
     })
 }
 
@@ -73,6 +74,8 @@ struct Summary<'a> {
     lasts: Option<u64>,
     cost: Cost,
     endpoints: &'a [Endpoint],
+    /// What everyone may fetch from the provider.
+    published: &'a [Blob],
 }
 
 impl<'a> Summary<'a> {
@@ -88,6 +91,7 @@ impl<'a> Summary<'a> {
             lasts: channel.max_rate.lasts(channel.balance()),
             cost: Cost::of(&deployed.estimate, &deployed.token),
             endpoints: &deployed.endpoints,
+            published: &deployed.published,
         }
     }
 }
@@ -100,6 +104,9 @@ impl fmt::Display for Summary<'_> {
         }
         for reached in self.endpoints {
             writeln!(f, "  reached at  {}", endpoint(reached))?;
+        }
+        for Blob { cid, size, .. } in self.published {
+            writeln!(f, "  published   {cid} ({size} bytes)")?;
         }
         writeln!(f, "  costs       {}", self.cost)?;
         let lasts = self.lasts.map_or_else(|| "for ever".into(), display_seconds);

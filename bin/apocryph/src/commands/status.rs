@@ -68,6 +68,32 @@ impl Funds {
     }
 }
 
+impl Funds {
+    /// How much is left, for a table.
+    fn left(&self) -> String {
+        match self {
+            Self::Open { left, .. } | Self::Unlocking { left, .. } => left.to_string(),
+            Self::Closed => "none".into(),
+            Self::Unknown { .. } => "?".into(),
+        }
+    }
+
+    /// For how long, or until when it is locked, for a table.
+    fn time(&self) -> String {
+        match self {
+            Self::Open { lasts: Some(lasts), .. } => display_seconds(*lasts),
+            Self::Unlocking { seconds: Some(0), .. } => "unlocked".into(),
+            Self::Unlocking { seconds: Some(seconds), .. } => {
+                format!("locked for {}", display_seconds(*seconds))
+            }
+            Self::Unlocking { seconds: None, .. } => "locked".into(),
+            Self::Open { lasts: None, .. } => "for ever".into(),
+            Self::Closed => String::new(),
+            Self::Unknown { .. } => "?".into(),
+        }
+    }
+}
+
 impl fmt::Display for Funds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -119,7 +145,11 @@ impl View {
 
 impl fmt::Display for View {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let replicas = self.replicas.map(|n| format!(", {n} replicas")).unwrap_or_default();
+        let replicas = match self.replicas {
+            None => String::new(),
+            Some(1) => ", 1 replica".into(),
+            Some(n) => format!(", {n} replicas"),
+        };
         writeln!(f, "{}: {}{replicas}", self.name, self.phase())?;
         let attested = if self.unattested { ", unattested" } else { "" };
         writeln!(f, "  provider    {} ({}){attested}", self.provider_name, self.provider)?;
@@ -144,9 +174,12 @@ struct Views(Vec<View>);
 
 impl fmt::Display for Views {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("no pods: `apocryph deploy` makes one");
+        }
         let mut table = Table::new();
         table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-        table.set_header(["NAME", "STATE", "REPLICAS", "PROVIDER", "MONEY", "REACHED AT"]);
+        table.set_header(["NAME", "STATE", "REPLICAS", "PROVIDER", "MONEY LEFT", "LASTS", "REACHED AT"]);
         for view in &self.0 {
             let reached: Vec<_> = view.endpoints.iter().map(endpoint).collect();
             table.add_row([
@@ -154,7 +187,8 @@ impl fmt::Display for Views {
                 view.phase().to_string(),
                 view.replicas.map_or_else(|| "?".into(), |n| n.to_string()),
                 view.provider_name.clone(),
-                view.money.to_string(),
+                view.money.left(),
+                view.money.time(),
                 reached.join("\n"),
             ]);
         }

@@ -1,7 +1,8 @@
 //! `register` and `unregister`: this provider's entry in the Registry.
 
-use crate::{failure::Failure, keys, printer::Printer, settings::Settings, world};
-use apocryph_model::{Attestation, Hash32, Offering, PeerAddress, Resource, TransactionId};
+use crate::{failure::Failure, keys, offering, printer::Printer, settings::Settings, world};
+use apocryph_model::{Offering, Resource, TransactionId};
+use apocryph_p2p::{BlockId, Codec};
 use apocryph_provider::Chain as _;
 use serde::Serialize;
 use std::fmt;
@@ -20,19 +21,8 @@ struct Registered {
 /// Lists this provider, or changes its entry. One that is right is left as it is.
 pub(crate) async fn register(settings: &Settings, printer: &Printer) -> Result<(), Failure> {
     let key = keys::account(settings)?;
-    let addresses = addresses(settings)?;
+    let (offering, _) = offering::described(settings, &key).await?;
     let chain = world::chain(settings, key);
-    let offering = Offering {
-        provider: chain.account(),
-        name: settings.file.name.clone(),
-        regions: settings.file.regions.clone(),
-        addresses,
-        tariff: settings.tariff,
-        token: settings.file.chain.token,
-        payout: settings.terms(chain.account()).payout,
-        attestation: Attestation::None,
-        description: Hash32([0; 32]),
-    };
     let right = chain.registered().await?.as_ref() == Some(&offering);
     let transaction = if right { None } else { Some(chain.register(&offering).await?) };
     let decimals = settings.file.chain.token_decimals;
@@ -49,15 +39,6 @@ pub(crate) async fn unregister(settings: &Settings, printer: &Printer) -> Result
     printer.result(&Registered { transaction, offering: None, decimals: 0 })
 }
 
-fn addresses(settings: &Settings) -> Result<Vec<PeerAddress>, Failure> {
-    let peer = keys::node(settings)?.peer_id();
-    let full =
-        |address: String| format!("{address}/p2p/{peer}").parse().map_err(|_| Failure::Multiaddr { address });
-    let addresses: Vec<PeerAddress> =
-        settings.p2p_external().into_iter().map(full).collect::<Result<_, _>>()?;
-    if addresses.is_empty() { Err(Failure::NoAddress) } else { Ok(addresses) }
-}
-
 impl fmt::Display for Registered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.transaction {
@@ -69,6 +50,8 @@ impl fmt::Display for Registered {
         for address in &offering.addresses {
             writeln!(f, "address      {address}")?;
         }
+        let description = BlockId::from_hash(Codec::Raw, offering.description.0);
+        writeln!(f, "description  {description}")?;
         for resource in Resource::ALL {
             let price = offering.tariff.per_priced(resource);
             if price.0 > 0 {

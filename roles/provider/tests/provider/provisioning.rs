@@ -6,7 +6,10 @@ use apocryph_model::{
     Address, Amount, Blob, Channel, Digest, Method, PodPhase, Price, Progress, ProvisionRequest, Rate, Terms,
 };
 use apocryph_provider::{Deployments, WakeRefusal};
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
 
 #[tokio::test]
 async fn a_provisioned_pod_is_routed_and_can_be_woken() {
@@ -34,6 +37,19 @@ async fn a_provisioned_pod_is_routed_and_can_be_woken() {
     assert_eq!((status.phase, status.replicas, status.endpoints), (PodPhase::Running, 2, endpoints));
     place.provider.idle(alice.channel()).await.unwrap();
     assert_eq!(alice.status(&place).await.replicas, 0);
+}
+
+#[tokio::test]
+async fn images_are_everyones_only_while_the_publisher_wants_it() {
+    let place = Place::new();
+    let alice = Publisher::new(1, "web");
+    alice.open(&place);
+    let request = alice.request(&place, &alice.spec("serve"));
+    alice.provision(&place, ProvisionRequest { public: true, ..request.clone() }).await.unwrap();
+    let images: BTreeSet<_> = request.blobs.iter().map(|blob| blob.digest).collect();
+    assert_eq!(place.double.state().shared, images, "and not the specification");
+    alice.provision(&place, request).await.unwrap();
+    assert!(place.double.state().shared.is_empty());
 }
 
 #[tokio::test]

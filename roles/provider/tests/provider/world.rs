@@ -54,6 +54,7 @@ pub(crate) struct State {
     /// What publishers have published.
     pub(crate) published: BTreeMap<Digest, Vec<u8>>,
     pub(crate) owned: BTreeMap<ChannelId, BTreeSet<Digest>>,
+    pub(crate) shared: BTreeSet<Digest>,
     pub(crate) prepared: BTreeMap<ChannelId, PodSpec>,
     pub(crate) replicas: BTreeMap<ChannelId, Vec<Replica>>,
     pub(crate) readings: Vec<Reading>,
@@ -387,6 +388,15 @@ impl Blobs for Double {
             owned.retain(|digest| digests.contains(digest));
         }
         state.owned.retain(|_, owned| !owned.is_empty());
+        Ok(())
+    }
+
+    async fn share(&self, _: ChannelId, digests: &[Digest], public: bool) -> Result<(), BlobError> {
+        let shared = &mut self.state().shared;
+        match public {
+            true => shared.extend(digests),
+            false => shared.retain(|digest| !digests.contains(digest)),
+        }
         Ok(())
     }
 

@@ -63,6 +63,20 @@ async fn secrets_and_images_are_inside_the_envelope_alone() {
 }
 
 #[tokio::test]
+async fn what_is_public_is_the_images_and_only_if_asked_for() {
+    let world = World::one();
+    let mut order = order();
+    order.public = true;
+    let deployed = world.publisher.deploy(&order).await.unwrap();
+    let request = last_request(&world);
+    assert!(request.public && deployed.published == request.blobs);
+    assert!(!deployed.published.contains(&request.spec), "the spec is for the provider alone");
+    order.public = false;
+    assert_eq!(world.publisher.deploy(&order).await.unwrap().published, []);
+    assert!(!last_request(&world).public);
+}
+
+#[tokio::test]
 async fn a_second_run_keeps_channel_key_and_envelope() {
     let world = World::one();
     world.publisher.deploy(&order()).await.unwrap();

@@ -239,5 +239,6 @@ pub(crate) fn order() -> Order {
         folder: PathBuf::from("/pod"),
         preferences: Preferences { accept_unattested: true, ..Preferences::default() },
         fund: None,
+        public: false,
     }
 }

@@ -40,6 +40,7 @@ impl TryFrom<wire::ProvisionPayload> for ProvisionRequest {
             spec_key: fixed(&wire.spec_key, "spec_key")?,
             image_key: wire.image_key.into(),
             blobs: collect(wire.blobs)?,
+            public: wire.public,
         })
     }
 }
@@ -53,6 +54,7 @@ impl From<&ProvisionRequest> for wire::ProvisionPayload {
             spec_key: bytes(request.spec_key),
             image_key: bytes(&request.image_key),
             blobs: request.blobs.iter().map(Into::into).collect(),
+            public: request.public,
         }
     }
 }

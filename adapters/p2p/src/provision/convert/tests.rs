@@ -31,6 +31,7 @@ fn request() -> ProvisionRequest {
         spec_key: [5; 32],
         image_key: vec![6; 1200],
         blobs: vec![blob(); 3],
+        public: true,
     }
 }
 
