@@ -6,8 +6,9 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 BUILD_PACKAGES := gcc libc6-dev
 DEMO_PACKAGES := crun iproute2 nftables nginx-light redis-tools busybox-static
 TEST_PACKAGES := skopeo
+PROVE_PACKAGES := python3-venv
 
-.PHONY: help demo sweep test contracts tidy bench build packages test-packages
+.PHONY: help demo sweep test contracts mutation invariants prove coverage deploy tidy bench build packages test-packages
 
 help: ## Tells the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -26,8 +27,24 @@ test: test-packages contracts/node_modules build ## Every test
 	$(MAKE) --no-print-directory demo
 	@echo "Every test passed."
 
-contracts: contracts/node_modules ## The tests of the contracts
-	cd contracts && tools/forge test && tools/export-abi --check
+contracts: contracts/node_modules ## The tests of the contracts, their gas and their coverage
+	cd contracts && tools/forge test -vv && tools/export-abi --check && tools/coverage
+
+mutation: contracts/node_modules ## Whether the tests notice when a defence of the contracts is taken out
+	contracts/tools/mutation/run
+
+invariants: contracts/node_modules ## What must hold of the contracts whatever happens, at length
+	cd contracts && FOUNDRY_PROFILE=thorough tools/forge test --mc InvariantsTest -vv
+
+coverage: contracts/node_modules ## Which lines and branches of the contracts the tests reach
+	contracts/tools/coverage
+
+prove: contracts/node_modules ## Proofs about the contracts, and a search for known kinds of defects
+	@scripts/packages $(PROVE_PACKAGES)
+	contracts/tools/prove
+
+deploy: ## The contracts onto the chain CHAIN by its endpoint RPC; the payer's key is in APOCRYPH_KEY
+	cargo run -q -p apocryph-evm --example deploy -- $(RPC) $(CHAIN) deployments
 
 tidy: ## Checks of the sources: formatting, lints, layers, names, docs
 	cargo fmt --all --check

@@ -33,6 +33,14 @@ contract ClaimTest is Base {
         refuses(terms(), 1, unsigned(), IPayment.Refusal.NotOpen);
     }
 
+    function test_a_channel_that_is_not_open_has_no_cap() public {
+        eq(payment.cap(id), 0);
+        open(100);
+        pass(1);
+        close();
+        eq(payment.cap(id), 0);
+    }
+
     function test_refuses_after_close() public {
         open(100);
         close();

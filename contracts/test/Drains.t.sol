@@ -145,7 +145,21 @@ contract DrainsTest is Base {
         payment.open(o);
     }
 
+    /// What is owed is 2^128 to the unit: nothing, where it is cut to 128 bits.
+    function owes2To128() internal {
+        IPayment.Opening memory o = opening(1000);
+        o.podId = keccak256("another");
+        o.terms.prices[0] = 1 << 127;
+        open(o);
+        pass(2);
+        bytes32 another = payment.channelId(publisher, provider, o.podId);
+        eq(payment.owed(o.terms.prices, used(2e18)), 1 << 128);
+        vm.prank(provider);
+        eq(payment.claim(another, 1, o.terms, used(2e18), unsigned()), 1000);
+    }
+
     function test_drain_9_truncation_in_a_cast_to_128_bits() public {
+        owes2To128();
         IPayment.Opening memory o = opening(type(uint128).max);
         o.maxRate = type(uint96).max;
         for (uint256 i = 0; i < 4; ++i) {
@@ -159,7 +173,7 @@ contract DrainsTest is Base {
         payment.topUp(id, 1);
         pass(type(uint40).max - clock);
         uint256[2] memory usage = [type(uint256).max, type(uint256).max];
-        uint256 cap = uint256(type(uint96).max) * (type(uint40).max - 1_800_000_000) / 1e9;
+        uint256 cap = uint256(type(uint96).max) * (type(uint40).max - 1_800_000_002) / 1e9;
         ok(payment.owed(o.terms.prices, usage) > type(uint128).max, "owed fits into 128 bits");
         vm.prank(provider);
         eq(payment.claim(id, 1, o.terms, usage, unsigned()), cap);

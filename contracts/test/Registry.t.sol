@@ -132,10 +132,14 @@ contract RegistryTest is Base {
     function test_who_leaves_leaves_nothing_behind() public {
         register(provider);
         register(stranger);
+        // The slot of the entry's length; the entry's own follow from it.
+        bytes32 slot = keccak256(abi.encode(provider, uint256(0)));
+        ok(vm.load(address(registry), slot) != 0, "the entry is somewhere else");
         vm.expectEmit(address(registry));
         emit IRegistry.Unregistered(provider);
         vm.prank(provider);
         registry.unregister();
+        eq(vm.load(address(registry), slot), 0);
         eq(registry.count(), 1);
         eq(registry.get(stranger).description, bytes32(uint256(uint160(stranger))));
         vm.prank(stranger);
@@ -189,5 +193,55 @@ contract RegistryTest is Base {
         for (uint256 i = 1; i <= providers; ++i) {
             ok(seen[i] || address(uint160(i)) == gone, "someone was missed");
         }
+    }
+
+    function page(uint256 cursor) external view returns (uint256 listed, uint256 next) {
+        uint256 before = gasleft();
+        address[] memory accounts;
+        (accounts,, next) = registry.list(cursor, 50);
+        ok(before - gasleft() < 10_000_000, "a page costs too much");
+        return (accounts.length, next);
+    }
+
+    /// In one transaction, as the tests see it: each of its own would take minutes.
+    function registerMany(uint256 n) external {
+        IRegistry.Entry memory e = entry();
+        for (uint256 i = 1; i <= n; ++i) {
+            vm.prank(address(uint160(i)));
+            registry.register(e);
+        }
+    }
+
+    /// Calls of nodes that serve light clients may use 50 million gas, as a rule.
+    function test_ten_thousand_are_listed_in_calls_of_bounded_cost() public {
+        vm.pauseGasMetering();
+        this.registerMany(10_000);
+        vm.resumeGasMetering();
+        (uint256 cursor, uint256 seen) = (0, 0);
+        do {
+            uint256 listed;
+            (listed, cursor) = this.page(cursor);
+            seen += listed;
+        } while (cursor != 0);
+        eq(seen, 10_000);
+    }
+
+    function test_a_page_of_the_largest_entries_is_of_bounded_cost() public {
+        IRegistry.Entry memory e = entry();
+        e.name = string(new bytes(64));
+        e.regions = texts(8, 64);
+        e.addresses = texts(8, 256);
+        e.offers = new IRegistry.Offer[](8);
+        for (uint256 i = 0; i < 8; ++i) {
+            e.offers[i].token = address(1);
+            e.offers[i].prices = [type(uint256).max, type(uint256).max, type(uint256).max, type(uint256).max];
+        }
+        for (uint256 i = 1; i <= 50; ++i) {
+            vm.prank(address(uint160(i)));
+            registry.register(e);
+        }
+        uint256 before = gasleft();
+        registry.list(0, 50);
+        ok(before - gasleft() < 50_000_000, "a page costs too much");
     }
 }

@@ -12,7 +12,7 @@ use crate::failure::{chain_error, refused};
 use crate::key::Key;
 use crate::transaction::{Fees, Order, Sent};
 use alloy::eips::BlockId;
-use alloy::primitives::{Address, B256, Bytes, TxKind};
+use alloy::primitives::{Address, B256, Bytes, TxKind, U256};
 use alloy::providers::{Provider, RootProvider};
 use alloy::rpc::client::RpcClient;
 use alloy::rpc::types::{TransactionReceipt, TransactionRequest};
@@ -137,21 +137,47 @@ impl Account {
         Ok(C::abi_decode_returns(&answer).ok())
     }
 
+    pub(crate) async fn code(&self, at: Address) -> Result<Bytes, ChainError> {
+        self.rpc.get_code_at(at).await.map_err(|e| self.error(&e))
+    }
+
+    pub(crate) async fn has_code(&self, at: Address) -> Result<bool, ChainError> {
+        Ok(!self.code(at).await?.is_empty())
+    }
+
+    /// Waits until another's transaction has put code at an address.
+    pub(crate) async fn wait_for_code(&self, at: Address, transaction: B256) -> Result<(), ChainError> {
+        let give_up = Instant::now() + self.patience.give_up_after;
+        while !self.has_code(at).await? {
+            if Instant::now() >= give_up {
+                return Err(ChainError::Pending(Hash32(transaction.0)));
+            }
+            sleep(LOOK_AFTER.0).await;
+        }
+        Ok(())
+    }
+
     /// Calls a contract by a transaction and waits until that is confirmed.
     pub(crate) async fn execute<C: SolCall>(
         &self,
         contract: Address,
         call: &C,
     ) -> Result<TransactionReceipt, ChainError> {
-        self.transact(TxKind::Call(contract), call.abi_encode().into()).await
+        self.transact(TxKind::Call(contract), U256::ZERO, call.abi_encode().into()).await
     }
 
-    /// Sends a transaction and waits until it is confirmed.
-    pub(crate) async fn transact(&self, to: TxKind, input: Bytes) -> Result<TransactionReceipt, ChainError> {
+    /// Sends a transaction with `value` of the chain's own coin and waits until it is confirmed.
+    pub(crate) async fn transact(
+        &self,
+        to: TxKind,
+        value: U256,
+        input: Bytes,
+    ) -> Result<TransactionReceipt, ChainError> {
         let give_up = Instant::now() + self.patience.give_up_after;
         loop {
-            let gas = self.estimate(to, &input).await?;
-            let order = Order { chain: self.chain, to, input: input.clone(), gas };
+            let request = self.request(to, value, &input);
+            let gas = self.estimate(request).await?;
+            let order = Order { chain: self.chain, to, value, input: input.clone(), gas };
             let sent = self.submit_first(&order).await?;
             let _waiting = Waiting::of(&self.waiting);
             if let Some(receipt) = self.wait(&order, sent, give_up).await? {
@@ -161,13 +187,14 @@ impl Account {
     }
 
     /// What the transaction needs, and a quarter more: the state may change before it is mined.
-    async fn estimate(&self, to: TxKind, input: &Bytes) -> Result<u64, ChainError> {
-        let gas = self.rpc.estimate_gas(self.request(to, input)).await.map_err(|e| self.error(&e))?;
+    async fn estimate(&self, request: TransactionRequest) -> Result<u64, ChainError> {
+        let gas = self.rpc.estimate_gas(request).await.map_err(|e| self.error(&e))?;
         Ok(gas.saturating_add(gas / 4))
     }
 
-    fn request(&self, to: TxKind, input: &Bytes) -> TransactionRequest {
-        let request = TransactionRequest::default().from(self.address()).input(input.clone().into());
+    fn request(&self, to: TxKind, value: U256, input: &Bytes) -> TransactionRequest {
+        let request =
+            TransactionRequest::default().from(self.address()).value(value).input(input.clone().into());
         TransactionRequest { to: Some(to), ..request }
     }
 
@@ -282,7 +309,8 @@ impl Account {
             return Ok(receipt);
         }
         let block = receipt.block_number.unwrap_or_default();
-        let again = self.rpc.call(self.request(order.to, &order.input)).block(block.into()).await;
+        let again =
+            self.rpc.call(self.request(order.to, order.value, &order.input)).block(block.into()).await;
         let data = again.err().and_then(|e| e.as_error_resp().and_then(|e| e.as_revert_data()));
         Err(refused(&data.unwrap_or_default()))
     }

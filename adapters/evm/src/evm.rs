@@ -2,6 +2,7 @@
 
 use crate::abi::{IPayment, Payment};
 use crate::account::Account;
+use crate::code::{self, Contract};
 use crate::failure::amount;
 use alloy::eips::BlockId;
 use alloy::primitives::{Address, B256, U256};
@@ -33,8 +34,9 @@ pub struct Evm {
     pub(crate) payment: Address,
     pub(crate) registry: Address,
     pub(crate) since_block: u64,
+    accepted_code: Vec<Hash32>,
     parties: Mutex<HashMap<ChannelId, Parties>>,
-    /// Set once contracts were seen at both addresses.
+    /// Set once the contracts were seen at both addresses.
     found: OnceCell<()>,
 }
 
@@ -57,20 +59,29 @@ impl Evm {
             payment: Address::from(contracts.payment.0),
             registry: Address::from(contracts.registry.0),
             since_block: contracts.since_block,
+            accepted_code: Vec::new(),
             parties: Mutex::default(),
             found: OnceCell::new(),
         }
     }
 
-    /// Checks that an endpoint answers, that it serves the configured chain, and that contracts
-    /// stand at both addresses. Every other call does so before it sends anything.
+    /// Takes contracts whose code has one of these hashes (EIP-1052) for Payment or Registry as
+    /// well. Whoever adds one answers for that code.
+    #[must_use]
+    pub fn accepting_code(self, hashes: Vec<Hash32>) -> Self {
+        Self { accepted_code: hashes, ..self }
+    }
+
+    /// Checks that an endpoint answers, that it serves the configured chain, and that the contracts
+    /// of this project stand at both addresses. Every other call does so before it sends anything.
     ///
     /// # Errors
-    /// [`ChainError::Unavailable`], [`ChainError::WrongChain`] and [`ChainError::NoContract`].
+    /// [`ChainError::Unavailable`], [`ChainError::WrongChain`], [`ChainError::NoContract`] and
+    /// [`ChainError::UnknownCode`].
     pub async fn check(&self) -> Result<(), ChainError> {
         let check = || async {
-            self.expect_code("Payment", self.payment).await?;
-            self.expect_code("Registry", self.registry).await
+            self.expect_code(Contract::Payment, self.payment).await?;
+            self.expect_code(Contract::Registry, self.registry).await
         };
         self.found.get_or_try_init(check).await.copied()
     }
@@ -84,9 +95,17 @@ impl Evm {
         Ok(apocryph_model::Amount(held.map_err(|e| self.account.error(&e))?.saturating_to()))
     }
 
-    async fn expect_code(&self, contract: &'static str, at: Address) -> Result<(), ChainError> {
-        let code = self.account.rpc().get_code_at(at).await.map_err(|e| self.account.error(&e))?;
-        if code.is_empty() { Err(no_contract(contract, at)) } else { Ok(()) }
+    async fn expect_code(&self, contract: Contract, at: Address) -> Result<(), ChainError> {
+        let code = self.account.code(at).await?;
+        if code.is_empty() {
+            return Err(no_contract(contract.name(), at));
+        }
+        let hash = Hash32(code::hash(&code).0);
+        if contract.is(&code) || self.accepted_code.contains(&hash) {
+            return Ok(());
+        }
+        let address = apocryph_model::Address(at.into_array());
+        Err(ChainError::UnknownCode { contract: contract.name(), address, hash })
     }
 
     /// The block whose state is told.

@@ -6,6 +6,7 @@
 
 mod abi;
 mod account;
+mod code;
 mod deploy;
 mod endpoints;
 mod evm;
@@ -20,6 +21,6 @@ mod token;
 mod transaction;
 
 pub use account::{Account, Patience};
-pub use deploy::{deploy, deploy_test_token, mint};
+pub use deploy::{UNLOCK_DELAYS, addresses, deploy, deploy_test_token, mint};
 pub use evm::{Contracts, Evm};
 pub use key::{Key, KeyError};

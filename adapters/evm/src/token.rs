@@ -45,16 +45,32 @@ impl Evm {
 
     /// Whether the Payment contract may take `needed` already.
     pub(crate) async fn is_allowed(&self, token: Address, needed: Amount) -> Result<bool, ChainError> {
+        Ok(self.allowance(token).await? >= needed)
+    }
+
+    async fn allowance(&self, token: Address) -> Result<Amount, ChainError> {
         let call = TestToken::allowanceCall { owner: self.account.address(), spender: self.payment };
-        Ok(amount(self.ask_token(token, &call).await?) >= needed)
+        self.ask_token(token, &call).await.map(amount)
     }
 
     /// Lets the Payment contract take `needed`, by a transaction of its own where it may not yet.
+    /// Some tokens take a new allowance only where none is left: there it is set to zero before.
     pub(crate) async fn allow(&self, token: Address, needed: Amount) -> Result<(), ChainError> {
-        if self.is_allowed(token, needed).await? {
+        let allowed = self.allowance(token).await?;
+        if allowed >= needed {
             return Ok(());
         }
-        let call = TestToken::approveCall { spender: self.payment, value: U256::from(needed.0) };
+        match self.approve(token, needed).await {
+            Err(ChainError::Reverted(_)) if allowed > Amount::ZERO => {
+                self.approve(token, Amount::ZERO).await?;
+                self.approve(token, needed).await
+            }
+            approved => approved,
+        }
+    }
+
+    async fn approve(&self, token: Address, value: Amount) -> Result<(), ChainError> {
+        let call = TestToken::approveCall { spender: self.payment, value: U256::from(value.0) };
         self.account.execute(token, &call).await.map(drop)
     }
 

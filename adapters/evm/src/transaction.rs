@@ -3,7 +3,7 @@
 use crate::key::Key;
 use alloy::consensus::{SignableTransaction, TxEip1559, TxEnvelope};
 use alloy::eips::eip2718::Encodable2718;
-use alloy::primitives::{B256, Bytes, TxKind};
+use alloy::primitives::{B256, Bytes, TxKind, U256};
 use apocryph_model::ChainError;
 use k256::elliptic_curve::rand_core::{OsRng, RngCore};
 
@@ -12,6 +12,7 @@ use k256::elliptic_curve::rand_core::{OsRng, RngCore};
 pub(crate) struct Order {
     pub(crate) chain: u64,
     pub(crate) to: TxKind,
+    pub(crate) value: U256,
     pub(crate) input: Bytes,
     pub(crate) gas: u64,
 }
@@ -41,6 +42,7 @@ impl Order {
             max_fee_per_gas: fees.most,
             max_priority_fee_per_gas: fees.tip,
             to: self.to,
+            value: self.value,
             input: self.input.clone(),
             ..TxEip1559::default()
         };

@@ -84,7 +84,11 @@ impl Failure {
             Self::UseCase(Error::State(StateError::Locked(_))) => 7,
             Self::UseCase(Error::Money(_)) => 4,
             Self::UseCase(Error::Chain(ChainError::NoBalance { .. } | ChainError::NoFee)) => 4,
-            Self::UseCase(Error::Chain(ChainError::WrongChain { .. } | ChainError::NoContract { .. })) => 2,
+            Self::UseCase(Error::Chain(
+                ChainError::WrongChain { .. }
+                | ChainError::NoContract { .. }
+                | ChainError::UnknownCode { .. },
+            )) => 2,
             Self::UseCase(Error::Select(_)) if !self.fault().retry => 5,
             Self::UseCase(error) => match error.fault().who {
                 Who::Publisher => 3,

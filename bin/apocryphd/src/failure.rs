@@ -114,7 +114,11 @@ impl Failure {
             | Self::Runtime(_)
             | Self::Output(_) => 3,
             Self::Chain(ChainError::Unavailable(_) | ChainError::Pending(_)) => 6,
-            Self::Chain(ChainError::WrongChain { .. } | ChainError::NoContract { .. }) => 2,
+            Self::Chain(
+                ChainError::WrongChain { .. }
+                | ChainError::NoContract { .. }
+                | ChainError::UnknownCode { .. },
+            ) => 2,
             Self::Chain(ChainError::Reverted(_) | ChainError::NoBalance { .. } | ChainError::NoFee) => 4,
             Self::Locked(_) => 7,
             Self::Provider(_) | Self::Answer => 70,

@@ -27,6 +27,19 @@ pub enum ChainError {
         /// Where it was looked for.
         address: crate::Address,
     },
+    /// A contract stands there, but not one that is known.
+    #[error(
+        "the contract at {address} is not the {contract} contract that is known (its code has the hash {hash}): \
+         check the address, or accept that code by its hash"
+    )]
+    UnknownCode {
+        /// "Payment" or "Registry".
+        contract: &'static str,
+        /// Where it stands.
+        address: crate::Address,
+        /// The hash of its code (EIP-1052).
+        hash: Hash32,
+    },
     /// The contract refused, for the reason it gave.
     #[error("the contract refused: {0}")]
     Reverted(String),

@@ -136,6 +136,7 @@ impl Publisher {
                     | ChainError::NoBalance { .. }
                     | ChainError::NoFee
                     | ChainError::NoContract { .. }
+                    | ChainError::UnknownCode { .. }
                     | ChainError::WrongChain { .. }
             )
         );

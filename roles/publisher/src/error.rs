@@ -76,6 +76,7 @@ fn chain_fault(error: &ChainError) -> Fault {
         ChainError::Pending(_) => Fault::passing(Who::Chain, "pending", error.to_string()),
         ChainError::WrongChain { .. } => lasting(Who::Publisher, "wrong-chain"),
         ChainError::NoContract { .. } => lasting(Who::Publisher, "no-contract"),
+        ChainError::UnknownCode { .. } => lasting(Who::Publisher, "unknown-code"),
         ChainError::Reverted(_) => lasting(Who::Publisher, "reverted"),
         ChainError::NoBalance { .. } => lasting(Who::Publisher, "no-balance"),
         ChainError::NoFee => lasting(Who::Publisher, "no-fee"),

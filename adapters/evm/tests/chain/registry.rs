@@ -1,7 +1,7 @@
 //! Providers in the Registry of a real chain.
 
 use crate::world;
-use apocryph_evm::{Evm, Key};
+use apocryph_evm::{Evm, Key, UNLOCK_DELAYS, deploy};
 use apocryph_model::Offering;
 use apocryph_provider::Chain as _;
 use apocryph_publisher::Chain as _;
@@ -49,8 +49,8 @@ async fn more_providers_than_a_page_are_listed() {
 #[tokio::test]
 async fn who_works_with_another_payment_contract_is_not_listed() {
     let Some(world) = world::start().await else { return };
-    let mut elsewhere = world.chain.contracts();
-    elsewhere.payment = world.chain.token();
+    let elsewhere = deploy(&world.chain.account(DevChain::key(3)), UNLOCK_DELAYS).await.unwrap();
+    assert_eq!(elsewhere.registry, world.chain.contracts().registry);
     let stranger = Evm::new(world.chain.account(DevChain::key(2)), elsewhere);
     stranger.register(&world.offering("Stranger")).await.unwrap();
     assert_eq!(world.publisher.list_providers().await.unwrap(), []);

@@ -6,31 +6,50 @@ use apocryph_model::{
     Terms, Usage,
 };
 use apocryph_provider::Claim;
-use apocryph_publisher::{Chain, Opening};
+use apocryph_publisher::{Chain as PublisherChain, Opening};
 use apocryph_testbed::chain::{DevChain, StartError};
+use std::ops::Deref;
 use tempfile::TempDir;
 
 pub(crate) struct World {
-    pub(crate) chain: DevChain,
+    pub(crate) chain: Chain,
     pub(crate) publisher: Evm,
     pub(crate) provider: Evm,
+}
+
+/// A chain of one's own; it is gone when this is dropped.
+pub(crate) struct Chain {
+    chain: DevChain,
     _folder: TempDir,
 }
 
+impl Deref for Chain {
+    type Target = DevChain;
+
+    fn deref(&self) -> &DevChain {
+        &self.chain
+    }
+}
+
 /// `None`, with the reason printed, where there is no anvil.
-pub(crate) async fn start() -> Option<World> {
+pub(crate) async fn chain() -> Option<Chain> {
     let folder = tempfile::tempdir().unwrap();
-    let chain = match DevChain::start(folder.path()).await {
+    match DevChain::start(folder.path()).await {
         Err(error @ StartError::NoAnvil) => {
             eprintln!("skipped: {error}");
-            return None;
+            None
         }
-        started => started.unwrap(),
-    };
+        started => Some(Chain { chain: started.unwrap(), _folder: folder }),
+    }
+}
+
+/// As [`chain`], with a publisher and a provider.
+pub(crate) async fn start() -> Option<World> {
+    let chain = chain().await?;
     let evm = |index| Evm::new(chain.account(DevChain::key(index)), chain.contracts());
     let (publisher, provider) = (evm(0), evm(1));
-    chain.mint(Chain::account(&publisher), Amount(1_000_000_000)).await.unwrap();
-    Some(World { chain, publisher, provider, _folder: folder })
+    chain.mint(PublisherChain::account(&publisher), Amount(1_000_000_000)).await.unwrap();
+    Some(World { chain, publisher, provider })
 }
 
 /// A second of a core costs a thousand of the token's smallest units.
@@ -48,11 +67,11 @@ pub(crate) fn core_seconds(seconds: u64) -> Usage {
 
 impl World {
     pub(crate) fn account(&self) -> Address {
-        Chain::account(&self.publisher)
+        PublisherChain::account(&self.publisher)
     }
 
     pub(crate) fn seller(&self) -> Address {
-        Chain::account(&self.provider)
+        PublisherChain::account(&self.provider)
     }
 
     pub(crate) fn pod(&self, name: &str) -> PodId {
