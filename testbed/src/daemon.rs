@@ -158,6 +158,11 @@ impl Daemon {
         killed.map(drop).map_err(|source| DaemonError::Io { name: self.name.clone(), source })
     }
 
+    /// Its process id, while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.service.as_ref().and_then(Service::id)
+    }
+
     /// Lets it run on when this is dropped.
     pub fn release(&mut self) {
         if let Some(service) = &mut self.service {

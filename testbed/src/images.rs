@@ -2,11 +2,13 @@
 //! compressed, so that a text of theirs would be found wherever they lay unencrypted.
 
 mod nginx;
+mod page;
 mod pair;
 mod program;
 mod redis;
 
-pub use nginx::nginx;
+pub use nginx::{nginx, silent_nginx};
+pub use page::page;
 pub use pair::{back, front};
 pub use program::ProgramError;
 pub use redis::redis;

@@ -186,6 +186,12 @@ impl Image {
         self.run("User", json!(user))
     }
 
+    /// What asks it to end, by name.
+    #[must_use]
+    pub fn stop_signal(self, name: &str) -> Self {
+        self.run("StopSignal", json!(name))
+    }
+
     /// Writes the image into the layout folder `folder` under `tag`, beside what is there.
     ///
     /// # Errors

@@ -24,9 +24,18 @@ http {
 
 /// nginx at port 80; every request for `/` is answered with `page`.
 pub fn nginx(page: &str) -> Result<Image, ProgramError> {
+    configured(CONFIGURATION, page)
+}
+
+/// The same, without a log of requests.
+pub fn silent_nginx(page: &str) -> Result<Image, ProgramError> {
+    configured(&CONFIGURATION.replace("access_log /dev/stdout", "access_log off"), page)
+}
+
+fn configured(configuration: &str, page: &str) -> Result<Image, ProgramError> {
     let layer = with_program(base(), "nginx-light", "/usr/sbin/nginx", "usr/sbin/nginx")?
         .directory("var/log/nginx", 0o755)
-        .file("etc/nginx/nginx.conf", CONFIGURATION, 0o644)
+        .file("etc/nginx/nginx.conf", configuration, 0o644)
         .directory("srv", 0o755)
         .file("srv/index.html", page, 0o644);
     Ok(Image::new(vec![layer]).entrypoint(&["/usr/sbin/nginx"]).command(&["-c", "/etc/nginx/nginx.conf"]))

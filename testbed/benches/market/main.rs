@@ -1,0 +1,57 @@
+//! What people see of the real programs, as figures, a line of JSON each: how long a request waits
+//! for a pod at zero, how long a deploy takes to its first byte, what a warm request costs. Needs
+//! root.
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark that fails has nothing to report")]
+
+mod alone;
+mod clock;
+mod cold_start;
+mod deploy;
+mod nginx;
+mod proxy;
+
+use apocryph_testbed::cli::{Cli, Said};
+use apocryph_testbed::daemon::Offer;
+use apocryph_testbed::layout::Image;
+use apocryph_testbed::market::Market;
+
+const PUBLISHER: usize = 0;
+
+/// A provider, and a publisher who deploys to it.
+struct Bench {
+    market: Market,
+    publisher: Cli,
+}
+
+#[tokio::main]
+async fn main() {
+    let mut market = Market::open().await.unwrap();
+    market.add_provider(&Offer { name: "bench".into(), account: 8, price: 3 }).await.unwrap();
+    let publisher = market.publisher(PUBLISHER).await.unwrap();
+    let mut bench = Bench { market, publisher };
+    println!("{}", cold_start::measure(&bench).await);
+    println!("{}", deploy::measure(&bench).await);
+    println!("{}", proxy::measure(&mut bench).await);
+    for daemon in &mut bench.market.daemons {
+        daemon.stop().await.unwrap();
+    }
+}
+
+impl Bench {
+    /// Writes a manifest, and the image that it names like the pod.
+    fn write(&self, name: &str, image: &Image, manifest: &str) {
+        image.write_to(&self.publisher.folder.join("images"), name).unwrap();
+        let manifest = manifest.replace("NAME", name);
+        std::fs::write(self.publisher.folder.join(format!("{name}.yaml")), manifest).unwrap();
+    }
+
+    async fn deploy(&self, name: &str) -> Said {
+        let manifest = format!("{name}.yaml");
+        self.run(&["deploy", "--file", &manifest, "--accept-unattested", "--fund", "20"]).await
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Said {
+        self.publisher.run(arguments, &mut |_| {}).await.unwrap()
+    }
+}
