@@ -112,3 +112,36 @@ fn personal(message: &[u8]) -> Hash32 {
     let length = message.len().to_string();
     Hash32(keccak256(&[b"\x19Ethereum Signed Message:\n", length.as_bytes(), message]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use apocryph_statement::{Signature, recover};
+    use serde_json::value::Value;
+
+    #[tokio::test]
+    async fn whoever_reads_a_description_can_tell_whose_it_is() {
+        let key = Key::from_hex(&"11".repeat(32)).unwrap();
+        let description = Description {
+            provider: Signer::account(&key),
+            name: "a \"quoted\" name",
+            regions: &[],
+            addresses: &[],
+            attestation: Attestation::None,
+            chain: 31337,
+            payment: Address([1; 20]),
+            token: Address([2; 20]),
+            prices: vec![],
+            terms: Terms { tariff: Default::default(), meter_key: Address::ZERO, payout: Address([3; 20]) },
+            least_unlock_delay: 3600,
+            least_runway: 600,
+        };
+        let text = String::from_utf8(signed(&description, &key).await.unwrap()).unwrap();
+        let whole: Value = serde_json::from_str(&text).unwrap();
+        let (described, _) = text["{\"description\":".len()..].rsplit_once(",\"signature\"").unwrap();
+        let signature = hex::decode(whole["signature"].as_str().unwrap().trim_start_matches("0x")).unwrap();
+        let signature = Signature(signature.try_into().unwrap());
+        assert_eq!(recover(personal(described.as_bytes()), &signature), Ok(Signer::account(&key)));
+        assert_ne!(recover(personal(b"other words"), &signature), Ok(Signer::account(&key)));
+    }
+}
