@@ -1,6 +1,7 @@
 //! The key of an account: made, read from a file or a text, and used. It is never shown, and is
 //! wiped from memory with its owner.
 
+use crate::keystore;
 use alloy::primitives::{B256, hex};
 use alloy::signers::{Signature, SignerSync, local::PrivateKeySigner};
 use apocryph_model::{Address, Hash32};
@@ -11,6 +12,7 @@ use k256::elliptic_curve::rand_core::OsRng;
 use serde_json::Value;
 use std::fmt;
 use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
@@ -86,15 +88,12 @@ impl Key {
     /// # Errors
     /// [`KeyError::File`], also where the file is there already, and [`KeyError::Encryption`].
     pub fn write(&self, path: &Path, password: &str) -> Result<(), KeyError> {
-        let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else {
-            return Err(at(path, std::io::ErrorKind::InvalidFilename.into()));
-        };
         let mut options = OpenOptions::new();
-        options.write(true).create_new(true).mode(0o600).open(path).map_err(|e| at(path, e))?;
-        let secret = self.secret();
-        PrivateKeySigner::encrypt_keystore(folder, &mut OsRng, secret.as_slice(), password, Some(name))
-            .map(drop)
-            .map_err(|_| KeyError::Encryption(path.into()))
+        let mut file =
+            options.write(true).create_new(true).mode(0o600).open(path).map_err(|e| at(path, e))?;
+        let text = keystore::encrypt(&self.secret(), password)
+            .map_err(|keystore::Unencrypted| KeyError::Encryption(path.into()))?;
+        file.write_all(text.as_bytes()).map_err(|e| at(path, e))
     }
 
     /// The account.

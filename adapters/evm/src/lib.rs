@@ -13,6 +13,7 @@ mod evm;
 mod failure;
 mod history;
 mod key;
+mod keystore;
 mod offering;
 mod packing;
 mod provider;

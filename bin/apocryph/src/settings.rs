@@ -3,7 +3,7 @@
 mod file;
 
 use crate::args::Overrides;
-use apocryph_model::Address;
+use apocryph_model::{Address, Hash32};
 use file::File;
 use std::{env, path::PathBuf};
 use url::Url;
@@ -67,6 +67,7 @@ pub(crate) struct Settings {
     payment: Option<Address>,
     registry: Option<Address>,
     first_block: u64,
+    accept_code: Vec<Hash32>,
 }
 
 /// Where the key is.
@@ -94,6 +95,8 @@ pub(crate) struct ChainSettings {
     pub(crate) registry: Address,
     /// The block from which on the contracts' events are looked for.
     pub(crate) first_block: u64,
+    /// The hashes of other code that is taken for the contracts'.
+    pub(crate) accept_code: Vec<Hash32>,
 }
 
 impl Settings {
@@ -118,6 +121,7 @@ impl Settings {
             payment: overrides.payment.or(file.chain.payment),
             registry: overrides.registry.or(file.chain.registry),
             first_block: overrides.first_block.or(file.chain.first_block).unwrap_or_default(),
+            accept_code: file.chain.accept_code,
             config,
         })
     }
@@ -141,6 +145,7 @@ impl Settings {
             payment: self.payment.ok_or_else(payment)?,
             registry: self.registry.ok_or_else(registry)?,
             first_block: self.first_block,
+            accept_code: self.accept_code.clone(),
         })
     }
 }

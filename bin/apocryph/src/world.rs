@@ -25,7 +25,7 @@ pub(crate) async fn publisher(settings: &Settings, printer: &Printer) -> Result<
     let contracts =
         Contracts { payment: chain.payment, registry: chain.registry, since_block: chain.first_block };
     Ok(Publisher {
-        chain: Arc::new(Evm::new(account, contracts)),
+        chain: Arc::new(Evm::new(account, contracts).accepting_code(chain.accept_code)),
         images: Arc::new(images),
         network: Arc::new(PublisherNetwork::new(node().await?, chain.id)),
         deployments: Arc::new(deployments),

@@ -21,7 +21,7 @@ pub(crate) fn chain(settings: &Settings, key: Key) -> Evm {
     let account = Account::new(&chain.rpc, chain.id, chain.confirmations, key);
     let contracts =
         Contracts { payment: chain.payment, registry: chain.registry, since_block: chain.first_block };
-    Evm::new(account, contracts)
+    Evm::new(account, contracts).accepting_code(chain.accept_code.clone())
 }
 
 /// How the node listens and is reached.

@@ -1,10 +1,11 @@
 //! A channel's life on a real chain, through both sides' traits.
 
-use crate::world::{self, core_seconds};
-use apocryph_model::{Amount, ChainError};
+use crate::world::{self, World, core_seconds};
+use apocryph_model::{Address, Amount, ChainError};
 use apocryph_provider::Chain as _;
-use apocryph_publisher::Chain as _;
+use apocryph_publisher::{Chain as _, Opening};
 use apocryph_testbed::audit;
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn a_channel_is_opened_claimed_from_and_withdrawn_from() {
@@ -146,4 +147,27 @@ async fn a_killed_chain_goes_on_where_it_was() {
     chain.service().kill().await.unwrap();
     let again = start(folder.path()).await.unwrap();
     assert_eq!(again.contracts(), before);
+}
+
+/// Sends a transaction of one of the accounts that the chain has the keys of.
+async fn send(world: &World, to: Option<Address>, data: String) -> Value {
+    let transaction = json!({ "from": world.account(), "to": to, "data": data });
+    let hash = world.chain.call("eth_sendTransaction", json!([transaction])).await.unwrap();
+    world.chain.call("eth_getTransactionReceipt", json!([hash])).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_token_that_changes_allowances_by_way_of_zero_only_is_taken() {
+    let Some(world) = world::start().await else { return };
+    let exported: Value = serde_json::from_str(include_str!("../../abi/ZeroFirstToken.json")).unwrap();
+    let made = send(&world, None, exported["bytecode"].as_str().unwrap().into()).await;
+    let token: Address = made["contractAddress"].as_str().unwrap().parse().unwrap();
+    let word = |address: Address| format!("{:0>64}", &address.to_string()[2..]);
+    let (own, spender) = (word(world.account()), word(world.chain.contracts().payment));
+    send(&world, Some(token), format!("0x40c10f19{own}{:064x}", 1_000)).await;
+    send(&world, Some(token), format!("0x095ea7b3{spender}{:064x}", 1)).await;
+    let opening = Opening { token, ..world.opening("web", 700) };
+    world.publisher.open_channel(&opening).await.unwrap();
+    let channel = world.publisher.channel(world.id("web")).await.unwrap().unwrap();
+    assert_eq!((channel.token, channel.deposited), (token, Amount(700)));
 }

@@ -1,7 +1,7 @@
 //! The configuration file.
 
 use super::{Settings, SettingsError};
-use apocryph_model::Address;
+use apocryph_model::{Address, Hash32};
 use serde::Deserialize;
 use std::{
     fmt::Display,
@@ -27,6 +27,7 @@ pub(super) struct Chain {
     pub(super) payment: Option<Address>,
     pub(super) registry: Option<Address>,
     pub(super) first_block: Option<u64>,
+    pub(super) accept_code: Vec<Hash32>,
 }
 
 #[derive(Default, Deserialize)]

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{args::LogFormat, durations::Span};
 use apocryph_embedded::{InstanceName, Subnet};
-use apocryph_model::{Address, Bytes, Decimal, Hostname, PeerAddress, Region};
+use apocryph_model::{Address, Bytes, Decimal, Hash32, Hostname, PeerAddress, Region};
 use serde::Deserialize;
 use std::{
     fs,
@@ -107,6 +107,9 @@ pub(crate) struct Chain {
     pub(crate) confirmations: u64,
     #[serde(default)]
     pub(crate) first_block: u64,
+    /// The hashes of other code that is taken for the contracts'.
+    #[serde(default)]
+    pub(crate) accept_code: Vec<Hash32>,
 }
 
 fn default_decimals() -> u8 {
