@@ -158,6 +158,19 @@ impl Daemon {
         killed.map(drop).map_err(|source| DaemonError::Io { name: self.name.clone(), source })
     }
 
+    /// Puts one text of its configuration in place of another, for the next start.
+    ///
+    /// # Errors
+    /// If it cannot be read or written, or the text is not in it.
+    pub fn configure(&self, from: &str, to: &str) -> io::Result<()> {
+        let path = self.folder.join("apocryphd.toml");
+        let text = std::fs::read_to_string(&path)?;
+        if !text.contains(from) {
+            return Err(io::Error::new(io::ErrorKind::NotFound, format!("{from:?} is not in {text}")));
+        }
+        std::fs::write(path, text.replacen(from, to, 1))
+    }
+
     /// Its process id, while it runs.
     pub fn id(&self) -> Option<u32> {
         self.service.as_ref().and_then(Service::id)

@@ -16,6 +16,8 @@ use tar::{EntryType, Header};
 #[derive(Debug, Clone, Default)]
 pub struct Layer {
     entries: Vec<Entry>,
+    /// What stands in place of a tar file of the entries.
+    raw: Option<Vec<u8>>,
     gzip: bool,
 }
 
@@ -59,6 +61,12 @@ impl Layer {
         Self::default()
     }
 
+    /// A layer of these bytes, whatever they are.
+    #[must_use]
+    pub fn raw(bytes: Vec<u8>) -> Self {
+        Self { raw: Some(bytes), ..Self::default() }
+    }
+
     /// With a file; `mode` as in chmod.
     #[must_use]
     pub fn file(self, path: &str, contents: impl Into<Vec<u8>>, mode: u32) -> Self {
@@ -89,6 +97,9 @@ impl Layer {
     /// # Errors
     /// If a path is too long for a tar file.
     pub fn to_tar(&self) -> io::Result<Vec<u8>> {
+        if let Some(raw) = &self.raw {
+            return Ok(raw.clone());
+        }
         let mut tar = tar::Builder::new(Vec::new());
         for entry in &self.entries {
             entry.append_to(&mut tar)?;

@@ -70,7 +70,8 @@ impl Market {
         let folder = traces.folder.join("chain");
         std::fs::create_dir_all(&folder)?;
         let chain = DevChain::start(&folder).await?;
-        let network = u8::try_from((std::process::id() + 7 * u32::from(number)) % 100 + 128).unwrap_or(128);
+        let first = std::process::id() + 7 * u32::from(number);
+        let network = free_network(first, &std::fs::read_to_string("/proc/net/route")?);
         Ok(Self { chain, daemons: Vec::new(), traces, mark, network, kept: false })
     }
 
@@ -181,6 +182,20 @@ fn is_open(mark: &str) -> bool {
     process.is_some_and(|id| Path::new(&format!("/proc/{id}")).exists())
 }
 
+/// The second number of addresses 10.x that no route leads to (see route(5): the second column, its
+/// bytes reversed), looked for from a number that differs between markets that are opened at once.
+fn free_network(first: u32, routes: &str) -> u8 {
+    let is_free = |network: &u8| {
+        let taken = |line: &str| {
+            let destination = line.split('\t').nth(1).unwrap_or_default();
+            destination.ends_with(&format!("{network:02X}0A"))
+        };
+        !routes.lines().any(taken)
+    };
+    let mut networks = (0..100).filter_map(|step| u8::try_from((first + step) % 100 + 128).ok());
+    networks.find(is_free).unwrap_or(128)
+}
+
 /// How a market with this mark is known.
 fn traces(mark: &str) -> Traces {
     Traces {
@@ -199,5 +214,12 @@ mod tests {
     fn a_market_is_open_while_its_opener_runs() {
         assert!(is_open(&format!("m{:x}g", std::process::id())));
         assert!(!is_open("mffffffffg") && !is_open("something else"));
+    }
+
+    #[test]
+    fn a_network_that_is_in_use_is_passed_over() {
+        let routes = "Iface\tDestination\tGateway\neth0\t00000000\t010200C0\nap-x\t0001A00A\t00000000\n";
+        assert_eq!((free_network(31, routes), free_network(32, routes)), (159, 161));
+        assert_eq!(free_network(32, ""), 160);
     }
 }

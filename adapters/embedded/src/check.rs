@@ -36,6 +36,7 @@ pub fn check(config: &Config) -> Vec<Lack> {
         cgroups(),
         overlay(&config.data_dir),
         bridge(),
+        subnet(config),
         forwarding(),
     ];
     trials.into_iter().flatten().collect()
@@ -46,14 +47,18 @@ fn fatal(what: impl Into<String>, remedy: impl Into<String>) -> Lack {
 }
 
 fn runs(program: &Path, what: &str, remedy: &str) -> Option<Lack> {
+    (!works(program)).then(|| fatal(format!("{what}: {} does not run", program.display()), remedy))
+}
+
+/// Whether it is there and starts.
+pub(crate) fn works(program: &Path) -> bool {
     let status = Command::new(program)
         .arg("--version")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();
-    let works = status.is_ok_and(|status| status.success());
-    (!works).then(|| fatal(format!("{what}: {} does not run", program.display()), remedy))
+    status.is_ok_and(|status| status.success())
 }
 
 fn cgroups() -> Option<Lack> {
@@ -98,6 +103,11 @@ fn try_overlay(data_dir: &Path) -> io::Result<()> {
 fn bridge() -> Option<Lack> {
     let error = in_own_namespaces(CloneFlags::CLONE_NEWNET, network::try_bridge).err()?;
     Some(fatal(format!("bridges and veth links: {error}"), "modprobe -a bridge veth"))
+}
+
+fn subnet(config: &Config) -> Option<Lack> {
+    let error = network::check_subnet(config).err()?;
+    Some(fatal(format!("engine.subnet {}: {error}", config.subnet), "set engine.subnet to another network"))
 }
 
 fn forwarding() -> Option<Lack> {

@@ -88,6 +88,10 @@ impl FromStr for InstanceName {
 }
 
 impl InstanceName {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     pub(crate) fn bridge(&self) -> String {
         format!("ap-{}", self.0)
     }
@@ -148,6 +152,10 @@ impl Subnet {
         (self.network + 2..self.network + self.size() - 1).map(Ipv4Addr::from)
     }
 
+    pub(crate) fn contains(self, address: Ipv4Addr) -> bool {
+        u32::from(address) & !(self.size() - 1) == self.network
+    }
+
     fn size(self) -> u32 {
         1 << (32 - self.prefix)
     }
@@ -164,6 +172,7 @@ mod tests {
         let pods: Vec<String> = subnet.pods().map(|a| a.to_string()).collect();
         assert_eq!(pods, ["10.88.4.2", "10.88.4.3", "10.88.4.4", "10.88.4.5", "10.88.4.6"]);
         assert_eq!(subnet.to_string(), "10.88.4.0/29");
+        assert!(subnet.contains([10, 88, 4, 7].into()) && !subnet.contains([10, 88, 4, 8].into()));
     }
 
     #[test]

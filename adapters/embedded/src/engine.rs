@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::host_error::{Doing as _, HostError};
 use crate::image::{Images, LayerStore, RegistryClient, Scope};
 use crate::network::Network;
+use crate::opening::{Alone, abandon, check_runtime};
 use crate::pod_store::{PodRecord, PodStore};
 use crate::replica::{Prepared, Replicas};
 use crate::run_dir::RunDir;
@@ -40,6 +41,7 @@ pub struct EmbeddedEngine {
     /// Held while it is decided which layers are in use.
     layers: tokio::sync::Mutex<()>,
     watch: AbortHandle,
+    _alone: Arc<Alone>,
 }
 
 impl EmbeddedEngine {
@@ -48,8 +50,19 @@ impl EmbeddedEngine {
     /// host must have.
     ///
     /// # Errors
-    /// [`HostError`] where the host lacks something.
+    /// [`HostError`] where the host lacks something. Where there are no pods, nothing is then left
+    /// on the host.
     pub async fn open(config: Config) -> Result<Self, HostError> {
+        let alone = Arc::new(Alone::take(&config.name)?);
+        let opened = Self::take_over(config.clone(), alone.clone()).await;
+        if opened.is_err() {
+            abandon(&config);
+        }
+        opened
+    }
+
+    async fn take_over(config: Config, alone: Arc<Alone>) -> Result<Self, HostError> {
+        check_runtime(&config.runtime)?;
         let run_dir = RunDir::open(&config.run_dir)?;
         let store = PodStore::open(&config.data_dir)?;
         let network = Network::open(&config)?;
@@ -61,7 +74,7 @@ impl EmbeddedEngine {
         };
         let watch = tokio::spawn(storage_watch::watch(Arc::downgrade(&replicas))).abort_handle();
         let (prepared, turns, layers) = Default::default();
-        Ok(Self { config, run_dir, store, images, replicas, prepared, turns, layers, watch })
+        Ok(Self { config, run_dir, store, images, replicas, prepared, turns, layers, watch, _alone: alone })
     }
 
     /// Ends the engine. Where no pod is left, takes everything away that it made of the host;

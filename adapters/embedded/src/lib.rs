@@ -14,6 +14,7 @@ mod host_error;
 mod image;
 mod logs;
 mod network;
+mod opening;
 mod pod_store;
 mod replica;
 mod replica_files;

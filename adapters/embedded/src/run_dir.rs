@@ -30,9 +30,14 @@ impl RunDir {
             let problem = format!("it must be an absolute path of at most {MAX_PATH} bytes");
             return Err(HostError::new(doing, io::Error::other(problem)));
         }
-        let dir = Self(path.to_owned());
+        let dir = Self::at(path);
         dir.ensure().doing(doing)?;
         Ok(dir)
+    }
+
+    /// The one at `path`, whether it is there or not.
+    pub(crate) fn at(path: &Path) -> Self {
+        Self(path.to_owned())
     }
 
     fn ensure(&self) -> io::Result<()> {

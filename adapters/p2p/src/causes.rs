@@ -2,16 +2,11 @@
 
 use std::error::Error;
 
-/// The error and its causes, joined by colons.
+/// The error and its causes, joined by colons. Some errors only hold another and say nothing.
 pub(crate) fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
+    let causes = std::iter::successors(error.source(), |cause| (**cause).source()).map(ToString::to_string);
+    let texts = std::iter::once(error.to_string()).chain(causes).filter(|text| !text.is_empty());
+    texts.collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

@@ -92,7 +92,7 @@ pub(crate) enum Command {
     /// Tells what this host lacks, one line each, with the remedy
     Check,
     /// Lists this provider in the Registry, or changes its entry
-    Register,
+    Register(Register),
     /// Takes this provider out of the Registry
     Unregister,
     /// Serves pods until told to stop
@@ -116,6 +116,13 @@ pub(crate) struct Init {
     /// The token to be paid in
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) token: Option<Address>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Register {
+    /// Offer to run pods for nothing, where all prices are 0
+    #[arg(long)]
+    pub(crate) free: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -20,7 +20,7 @@ pub(crate) fn run(args: Args, printer: &Printer) -> Result<(), Failure> {
     match args.command {
         Command::Init(known) => init::init(overrides, &known, printer),
         Command::Check => block_on(check::check(&Settings::load(overrides)?, printer)),
-        Command::Register => block_on(register::register(&Settings::load(overrides)?, printer)),
+        Command::Register(how) => block_on(register::register(&Settings::load(overrides)?, &how, printer)),
         Command::Unregister => block_on(register::unregister(&Settings::load(overrides)?, printer)),
         Command::Run(how) => block_on(run::run(&Settings::load(overrides)?, &how)),
         Command::Status => block_on(status::status(&Settings::load(overrides)?, printer)),

@@ -1,12 +1,13 @@
 //! The daemon: everything built, joined, run, and drained in the end.
 //!
 //! ```text
-//!   lock -> keys -> ledger, blobs -> node -> registry endpoint -> engine -> gateway -> provider
-//!                                                                              |
+//!   lock -> keys -> ledger, chain, node, every listener -> engine -> gateway -> provider
+//!                                                                       |
 //!   SIGTERM: no more calls -> drain the gateway -> last reading -> (stop pods) -> engine closed
 //! ```
 //!
-//! Pods outlive it, and a kill at any instruction: the next start adopts them.
+//! What may fail for the configuration's sake comes before the engine changes anything on the host.
+//! Pods outlive the daemon, and a kill at any instruction: the next start adopts them.
 
 mod admin;
 mod health;
@@ -24,7 +25,7 @@ use crate::{
     world::{self, EnginePods, GatewayRoutes, Places, StoredBlobs, SystemClock},
 };
 use apocryph_embedded::EmbeddedEngine;
-use apocryph_evm::Key;
+use apocryph_evm::{Evm, Key};
 use apocryph_gateway::{Config as GatewayConfig, Gateway, Tls};
 use apocryph_ledger::Ledger;
 use apocryph_model::Digest;
@@ -72,18 +73,21 @@ impl Daemon {
         let (ending, ended) = watch::channel(false);
 
         let ledger = Arc::new(open_ledger(&settings.data("ledger.db"))?);
-        let chain = Arc::new(world::chain(settings, account.clone()));
+        let chain = Arc::new(world::chain(settings, account.clone())?);
+        check_offer(settings, &chain).await?;
         let node = start_node(settings).await?;
         describe(settings, &account, &node).await;
         let grants = Arc::new(Grants::new(&registry_secret(&state_key)));
         let registry = listen(settings.file.listen.registry.0, "listen.registry").await?;
         let registry_address = address(&registry, "listen.registry")?;
+        let doors = Doors::open(settings).await?;
+        let health = listen(settings.file.listen.health.0, "listen.health").await?;
+        let admin = admin::listen(&settings.admin_socket())?;
         let blobs = Arc::new(StoredBlobs(node.store().clone()));
         serving.spawn(registry::serve(registry, blobs, grants.clone(), told(ended.clone())));
 
         let engine = Arc::new(EmbeddedEngine::open(settings.engine(registry_address)).await?);
         let pods = Arc::new(EnginePods::default());
-        let doors = Doors::open(settings).await?;
         let gateway = Gateway::new(gateway_config(settings), pods.clone());
         let routes = GatewayRoutes::new(gateway.clone(), places(settings), settings.file.gateway.drain.0);
         let peer = node.peer_id().to_string().parse().map_err(|_| Failure::Answer)?;
@@ -108,8 +112,7 @@ impl Daemon {
 
         let looping = provider.clone();
         loops.spawn(async move { looping.run().await });
-        loops.spawn(admin::serve(admin::listen(&settings.admin_socket())?, provider.clone()));
-        let health = listen(settings.file.listen.health.0, "listen.health").await?;
+        loops.spawn(admin::serve(admin, provider.clone()));
         loops.spawn(health::serve(health, meters));
         serving.spawn(serve_calls(node, provider.clone(), ended));
         Ok(Self { engine, gateway, provider, ending, serving, loops, _lock: lock })
@@ -137,6 +140,19 @@ impl Daemon {
 
 fn open_ledger(path: &Path) -> Result<Ledger, Failure> {
     Ledger::open(path).map_err(|problem| Failure::Ledger { path: path.into(), problem })
+}
+
+/// Refuses to serve by another chain or by what is not the contracts. A chain that does not answer
+/// may do so later: pods that run are metered until then.
+async fn check_offer(settings: &Settings, chain: &Evm) -> Result<(), Failure> {
+    if settings.is_free() {
+        warn!("all prices are 0: pods run for nothing");
+    }
+    match chain.check().await {
+        Err(problem) if problem.retry() => warn!(%problem, "the chain does not answer yet"),
+        checked => checked?,
+    }
+    Ok(())
 }
 
 async fn start_node(settings: &Settings) -> Result<Node, Failure> {

@@ -33,6 +33,21 @@ pub(crate) enum Failure {
         "others cannot tell where to reach this node: set network.external, or listen.p2p to one address"
     )]
     NoAddress,
+    /// Nobody said what pods cost.
+    #[error("all prices are 0, so that pods would run for nothing: set [prices], or say so with --free")]
+    Free,
+    /// The token is counted otherwise than the configuration says.
+    #[error(
+        "chain.token-decimals is {set} but {symbol} has {found}, so that prices would be wrong: set {found}"
+    )]
+    Decimals {
+        /// What the token calls itself.
+        symbol: String,
+        /// What the token says.
+        found: u8,
+        /// As configured.
+        set: u8,
+    },
     /// An address cannot be listened on.
     #[error("cannot listen on {address} ({setting}): {problem}")]
     Listen {
@@ -44,7 +59,7 @@ pub(crate) enum Failure {
         problem: io::Error,
     },
     /// The network does not start.
-    #[error("the network does not start: {0}")]
+    #[error("the network does not start (listen.p2p, network): {0}")]
     Network(#[from] StartError),
     /// A multiaddr cannot be read.
     #[error("network.external or listen.p2p: {address} is not a multiaddr such as /ip4/192.0.2.1/tcp/4001")]
@@ -104,6 +119,7 @@ impl Failure {
         match self {
             Self::Lacking(_) => 1,
             Self::Settings(_) | Self::Key(_) | Self::NoAddress | Self::Multiaddr { .. } | Self::Tls(_) => 2,
+            Self::Free | Self::Decimals { .. } => 2,
             Self::File { .. }
             | Self::Listen { .. }
             | Self::Network(_)

@@ -49,6 +49,14 @@ pub(crate) enum SettingsError {
         /// What is wrong.
         problem: ParseAmountError,
     },
+    /// A setting that has no default is still as `init` writes it.
+    #[error("chain.{key} is not set yet: put the address of the {what} into the configuration")]
+    Unset {
+        /// Which.
+        key: &'static str,
+        /// What it names.
+        what: &'static str,
+    },
     /// A setting does not go with another.
     #[error("{path}: {problem}")]
     Contradiction {
@@ -139,6 +147,25 @@ impl Settings {
         let tariff = tariff(path, &file)?;
         let coin_worth = coin_worth(path, &file)?;
         Ok(Self { tariff, coin_worth, tls, engine_name, subnet, domain, file })
+    }
+
+    /// Refuses addresses of the chain that nobody has filled in yet.
+    pub(crate) fn check_chain(&self) -> Result<(), SettingsError> {
+        let chain = &self.file.chain;
+        let all = [
+            ("payment", "Payment contract", chain.payment),
+            ("registry", "Registry contract", chain.registry),
+            ("token", "token to be paid in", chain.token),
+        ];
+        match all.into_iter().find(|(_, _, address)| *address == Address::ZERO) {
+            Some((key, what, _)) => Err(SettingsError::Unset { key, what }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether nothing is asked, so that pods run for nothing.
+    pub(crate) fn is_free(&self) -> bool {
+        self.tariff.0.iter().all(|price| price.0 == 0)
     }
 
     /// A file or folder of the data directory.

@@ -11,17 +11,21 @@ pub(crate) use clock::SystemClock;
 pub(crate) use gateway_pods::EnginePods;
 pub(crate) use gateway_routes::{GatewayRoutes, Places};
 
-use crate::{failure::Failure, settings::Settings};
+use crate::{
+    failure::Failure,
+    settings::{Settings, SettingsError},
+};
 use apocryph_evm::{Account, Contracts, Evm, Key};
 use apocryph_p2p::NodeConfig;
 
 /// The chain, as this provider's account sees it. Nothing is sent yet.
-pub(crate) fn chain(settings: &Settings, key: Key) -> Evm {
+pub(crate) fn chain(settings: &Settings, key: Key) -> Result<Evm, SettingsError> {
+    settings.check_chain()?;
     let chain = &settings.file.chain;
     let account = Account::new(&chain.rpc, chain.id, chain.confirmations, key);
     let contracts =
         Contracts { payment: chain.payment, registry: chain.registry, since_block: chain.first_block };
-    Evm::new(account, contracts).accepting_code(chain.accept_code.clone())
+    Ok(Evm::new(account, contracts).accepting_code(chain.accept_code.clone()))
 }
 
 /// How the node listens and is reached.

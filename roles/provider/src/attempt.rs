@@ -17,7 +17,7 @@ use crate::{
 };
 use apocryph_ledger::{Pod, PodState};
 use apocryph_model::{
-    Blob, Channel, ChannelId, Digest, Endpoint, Fault, PodSpec, Progress, ProvisionRequest,
+    Blob, Channel, ChannelId, Digest, Endpoint, Fault, PodSpec, Progress, ProvisionRequest, Who,
 };
 use std::collections::BTreeSet;
 use tracing::{Instrument as _, error, info_span};
@@ -84,8 +84,9 @@ impl<'a> Attempt<'a> {
                 Step::Route => self.undo_route(earlier.as_ref()).await,
                 Step::Prepare => self.undo_prepare(earlier.as_ref()).await,
                 Step::Admit => self.undo_admit(),
-                // A transfer that broke off is kept for its repetition; see `reconcile`.
-                Step::Fetch if fault.retry => {}
+                // A transfer that broke off is kept for its repetition; see `reconcile`. Where the
+                // provider itself is at fault, as by a full disk, what it keeps would be in the way.
+                Step::Fetch if fault.retry && fault.who == Who::Network => {}
                 Step::Fetch => self.undo_fetch().await,
             }
         }

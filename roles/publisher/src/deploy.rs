@@ -2,7 +2,7 @@
 //! stood.
 
 use crate::{
-    Budget, Candidate, Collected, Deployment, Error, Estimate, Payment, Preferences, Publisher, Token,
+    Budget, Candidate, Collected, Deployment, Error, Estimate, Event, Payment, Preferences, Publisher, Token,
     Trusted, fitness::Wanted, journal::Journal, open_channel::keep, select_provider::Selected,
 };
 use apocryph_model::{
@@ -118,12 +118,23 @@ impl Publisher {
             self.encrypt(collected, &order.folder, journal),
         );
         let channel = channel.inspect_err(|error| self.take_back(site, error))?;
-        let request = self.ship(&site.trusted, id, collected, encrypted?, journal).await?;
-        let request = ProvisionRequest { public: order.public, ..request };
-        let published = if order.public { request.blobs.clone() } else { vec![] };
-        let endpoints = self.provision(&site.trusted, id, request).await?;
-        self.confirm(endpoints, journal)?;
-        Ok((channel, published))
+        let delivered = async {
+            let request = self.ship(&site.trusted, id, collected, encrypted?, journal).await?;
+            let request = ProvisionRequest { public: order.public, ..request };
+            let published = if order.public { request.blobs.clone() } else { vec![] };
+            let endpoints = self.provision(&site.trusted, id, request).await?;
+            self.confirm(endpoints, journal)?;
+            Ok(published)
+        };
+        match delivered.await {
+            Ok(published) => Ok((channel, published)),
+            Err(error) => {
+                let balance = site.token.money(channel.balance());
+                let name = site.deployment.name.clone();
+                self.reporter.report(Event::StillOpen { name, channel: id, balance });
+                Err(error)
+            }
+        }
     }
 
     /// Forgets an intent that the chain has refused. Where a transaction may still be under way

@@ -1,6 +1,7 @@
 //! How the steps tell what they are doing.
 
-use apocryph_model::{Address, ChannelId, Digest, Endpoint, TransactionId};
+use crate::Money;
+use apocryph_model::{Address, ChannelId, Digest, Endpoint, Name, TransactionId};
 use serde::Serialize;
 use std::fmt;
 
@@ -133,6 +134,15 @@ pub enum Event {
         /// Why not.
         reason: String,
     },
+    /// The pod was not deployed, but the channel that pays for it is open.
+    StillOpen {
+        /// The pod.
+        name: Name,
+        /// The channel.
+        channel: ChannelId,
+        /// What is in it.
+        balance: Money,
+    },
     /// A step ended well.
     Done {
         /// Which.
@@ -140,6 +150,15 @@ pub enum Event {
         /// What shows it.
         evidence: Vec<Evidence>,
     },
+}
+
+impl Event {
+    /// What to do about a channel that is still open, for people.
+    pub fn advice_on_open(name: &Name, balance: &Money) -> String {
+        format!(
+            "the channel of {name} stays open with {balance}: deploy again once this is mended, or get it back by `apocryph remove {name}` and then `apocryph withdraw {name}`"
+        )
+    }
 }
 
 /// Is told of every event, from any thread, and does not take long.

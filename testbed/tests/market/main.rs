@@ -2,17 +2,28 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod bad_images;
+mod bad_manifests;
+mod host;
 mod ipfs;
 mod kills;
 mod pods;
+mod refusal;
 mod tenants;
 mod unlocking;
 
 use apocryph_testbed::market::Market;
 
 /// A market with one provider, or `None` where this machine cannot hold one: says why.
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
 async fn market() -> Option<Market> {
+    let mut market = empty_market().await?;
+    market.add_provider(&pods::offer()).await.unwrap();
+    Some(market)
+}
+
+/// A market without providers, likewise.
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
+async fn empty_market() -> Option<Market> {
     if !std::fs::read_to_string("/proc/self/status").unwrap().contains("Uid:\t0\t") {
         eprintln!("skipped: the provider's engine needs root");
         return None;
@@ -27,7 +38,5 @@ async fn market() -> Option<Market> {
         eprintln!("skipped: anvil is missing: run `npm install --no-save --prefix contracts`");
         return None;
     }
-    let mut market = Market::open().await.unwrap();
-    market.add_provider(&pods::offer()).await.unwrap();
-    Some(market)
+    Some(Market::open().await.unwrap())
 }

@@ -68,6 +68,12 @@ pub(crate) async fn end(publisher: &Cli, name: &str) {
     insist("its money comes back", async || run(publisher, &["withdraw", name]).await).await;
 }
 
+/// Takes back what was paid in for a pod that never was.
+pub(crate) async fn take_back(publisher: &Cli, name: &str) {
+    run(publisher, &["remove", name]).await.unwrap();
+    insist("its money comes back", async || run(publisher, &["withdraw", name]).await).await;
+}
+
 /// Every channel gave out what it took in, and nothing is left on this machine.
 pub(crate) async fn close(mut market: Market) {
     let flows = market.flows().await.unwrap();
@@ -76,5 +82,12 @@ pub(crate) async fn close(mut market: Market) {
         assert!(flow.is_settled(), "{channel}: {flow:?}");
     }
     assert_eq!(market.deposits().await.unwrap(), 0);
+    assert_eq!(market.close().await.unwrap().to_string(), "nothing");
+}
+
+/// Nothing was ever bought or remembered, and nothing is left on this machine.
+pub(crate) async fn close_unused(mut market: Market, publisher: &Cli) {
+    assert_eq!(market.flows().await.unwrap().len(), 0);
+    assert_eq!(run(publisher, &["ls"]).await.unwrap(), serde_json::json!([]));
     assert_eq!(market.close().await.unwrap().to_string(), "nothing");
 }

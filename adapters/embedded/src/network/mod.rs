@@ -42,6 +42,7 @@ impl Network {
     /// Makes the bridge and the firewall, or what is missing of them.
     pub(crate) fn open(config: &Config) -> Result<Self, HostError> {
         let name = config.name.bridge();
+        check_subnet(config).doing(format!("use {} as engine.subnet", config.subnet))?;
         let bridge = ensure_bridge(&name, config.subnet).doing(format!("make the bridge {name}"))?;
         set("ipv6", &name, "disable_ipv6", "1").doing("keep IPv6 off the bridge")?;
         set("ipv4", &name, "forwarding", "1").doing("let the bridge forward")?;
@@ -87,6 +88,19 @@ impl Network {
             (name, Traffic { ingress: stats.tx_bytes, egress: stats.rx_bytes })
         };
         Ok(counters.into_iter().map(traffic).collect())
+    }
+}
+
+/// Refuses a subnet in which another link of the host has an address: packets for pods would go there.
+pub(crate) fn check_subnet(config: &Config) -> io::Result<()> {
+    let bridge = config.name.bridge();
+    let addresses = Netlink::open()?.addresses()?;
+    let taken = |(link, address): &(String, Ipv4Addr)| *link != bridge && config.subnet.contains(*address);
+    match addresses.into_iter().find(taken) {
+        Some((link, address)) => {
+            Err(io::Error::new(io::ErrorKind::AddrInUse, format!("{address} of the link {link} lies in it")))
+        }
+        None => Ok(()),
     }
 }
 

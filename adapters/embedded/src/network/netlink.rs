@@ -2,7 +2,7 @@
 //! the thread that opens it, which an asynchronous handle would hide.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 use rtnetlink::packet_core::{
@@ -130,6 +130,19 @@ impl Netlink {
         Ok(found)
     }
 
+    /// The IPv4 addresses of every link, with the link's name.
+    pub(super) fn addresses(&self) -> io::Result<Vec<(String, Ipv4Addr)>> {
+        let mut message = AddressMessage::default();
+        message.header.family = AddressFamily::Inet;
+        let mut found = Vec::new();
+        self.request(RouteNetlinkMessage::GetAddress(message), NLM_F_DUMP, |answer| {
+            if let RouteNetlinkMessage::NewAddress(address) = answer {
+                found.extend(address_of(address));
+            }
+        })?;
+        Ok(found)
+    }
+
     fn create(&self, link: LinkMessage) -> io::Result<()> {
         let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
         self.request(RouteNetlinkMessage::NewLink(link), flags, |_| ())
@@ -179,6 +192,18 @@ fn take_answers(mut bytes: &[u8], on_answer: &mut impl FnMut(RouteNetlinkMessage
         }
     }
     Ok(false)
+}
+
+fn address_of(message: AddressMessage) -> Option<(String, Ipv4Addr)> {
+    let (mut link, mut address) = (None, None);
+    for attribute in message.attributes {
+        match attribute {
+            AddressAttribute::Label(text) => link = Some(text),
+            AddressAttribute::Local(IpAddr::V4(found)) => address = Some(found),
+            _ => {}
+        }
+    }
+    link.zip(address)
 }
 
 fn counters_of(link: LinkMessage) -> Option<(String, Stats64)> {

@@ -92,7 +92,7 @@ async fn listening(
 }
 
 fn refused(address: &Multiaddr, error: &dyn std::error::Error) -> StartError {
-    StartError::Listen { address: address.clone(), problem: error.to_string() }
+    StartError::Listen { address: address.clone(), problem: with_causes(error) }
 }
 
 /// A dial under way.
@@ -250,7 +250,7 @@ fn cause(error: &DialError) -> ConnectError {
         DialError::NoAddresses => ConnectError::NoAddress,
         DialError::Transport(attempts) => {
             let attempt = |(address, error): &(Multiaddr, TransportError<io::Error>)| {
-                format!("{address}: {}", with_causes(error).trim_start_matches(": "))
+                format!("{address}: {}", with_causes(error))
             };
             ConnectError::Unreachable(attempts.iter().map(attempt).collect::<Vec<_>>().join("; "))
         }

@@ -47,6 +47,9 @@ impl Bars {
                     Step::SelectProvider
                 ));
             }
+            Event::StillOpen { name, balance, .. } => {
+                self.note(&format!("- {:16} {}", Step::OpenChannel, Event::advice_on_open(&name, &balance)));
+            }
             Event::Done { step, evidence } => {
                 let evidence: Vec<_> = evidence.iter().map(ToString::to_string).collect();
                 self.with(step, |bar| {

@@ -31,6 +31,9 @@ impl Lines {
             Event::PassedOver { provider, name, reason } => {
                 format!("{:16} passed over {name} ({provider}): {reason}", Step::SelectProvider)
             }
+            Event::StillOpen { name, balance, .. } => {
+                format!("{:16} {}", Step::OpenChannel, Event::advice_on_open(&name, &balance))
+            }
             Event::Done { step, evidence } => {
                 let began = self.steps(|steps| steps.remove(&step)).map_or_else(Instant::now, |(at, _)| at);
                 let seconds = began.elapsed().as_secs_f32();

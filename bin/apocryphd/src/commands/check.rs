@@ -31,7 +31,10 @@ pub(crate) async fn check(settings: &Settings, printer: &Printer) -> Result<(), 
     lacks.extend(prices(settings));
     lacks.extend(reachable(settings));
     match keys::account(settings) {
-        Ok(key) => lacks.extend(chain(settings, &world::chain(settings, key)).await),
+        Ok(key) => match world::chain(settings, key) {
+            Ok(evm) => lacks.extend(chain(settings, &evm).await),
+            Err(problem) => lacks.push(fatal(format!("the chain: {problem}"), "set [chain]")),
+        },
         Err(problem) => lacks.push(fatal(format!("the account's key: {problem}"), "apocryphd init")),
     }
     if let Err(problem) = keys::node(settings) {
@@ -72,8 +75,7 @@ fn ports(settings: &Settings) -> Vec<Lack> {
 }
 
 fn prices(settings: &Settings) -> Option<Lack> {
-    let free = settings.tariff.0.iter().all(|price| price.0 == 0);
-    free.then(|| advice("prices: all are 0, so that pods run for nothing", "set [prices]"))
+    settings.is_free().then(|| advice("prices: all are 0, so that pods run for nothing", "set [prices]"))
 }
 
 fn reachable(settings: &Settings) -> Option<Lack> {

@@ -58,6 +58,7 @@ async fn each_step_that_fails_leaves_nothing_behind() {
     for (failing, code) in [
         (Failing::Chain, "chain-unavailable"),
         (Failing::Stall, "transfer-stalled"),
+        (Failing::Full, "store-full"),
         (Failing::Prepare, "image"),
         (Failing::Route, "host-taken"),
     ] {
@@ -83,7 +84,7 @@ async fn each_step_that_fails_leaves_nothing_behind() {
 #[tokio::test]
 async fn each_step_that_fails_in_an_update_leaves_the_old_serving() {
     let alice = Publisher::new(1, "web");
-    for failing in [Failing::Chain, Failing::Stall, Failing::Prepare, Failing::Route] {
+    for failing in [Failing::Chain, Failing::Stall, Failing::Full, Failing::Prepare, Failing::Route] {
         let place = Place::new();
         alice.deploy(&place).await;
         place.provider.wake(alice.channel(), 1).await.unwrap();

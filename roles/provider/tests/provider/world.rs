@@ -30,6 +30,8 @@ pub(crate) const START: u64 = 1_800_000_000;
 pub(crate) enum Failing {
     Chain,
     Stall,
+    /// The disk is full once something has come.
+    Full,
     Prepare,
     Route,
     Remove,
@@ -371,6 +373,9 @@ impl Blobs for Double {
         }
         if state.failing.contains(&Failing::Stall) && !state.owned.is_empty() {
             return Err(BlobError::Stalled { cid, problem });
+        }
+        if state.failing.contains(&Failing::Full) && !state.owned.is_empty() {
+            return Err(BlobError::Store("the disk is full".into()));
         }
         state.owned.entry(owner).or_default().insert(blob.digest);
         drop(state);

@@ -153,6 +153,8 @@ async fn a_refused_provision_leaves_a_deployment_that_can_be_repeated() {
     world.provider(1).room.lock().unwrap().refuse = [LinkError::Fault(full.clone())].into();
     let error = world.publisher.deploy(&order()).await.unwrap_err();
     assert_eq!(error.fault(), full);
+    let channel = world.deployments.find(&name()).unwrap().unwrap().channel();
+    assert_eq!(world.still_open(), [channel], "the publisher is told of its money");
     world.publisher.deploy(&order()).await.unwrap();
     assert_eq!(world.chain.0.lock().unwrap().transactions, 1);
 }

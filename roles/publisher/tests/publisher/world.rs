@@ -187,6 +187,16 @@ impl World {
         events.iter().filter_map(name).collect()
     }
 
+    /// The channels that were said to be open after a failure.
+    pub(crate) fn still_open(&self) -> Vec<apocryph_model::ChannelId> {
+        let events = self.recorder.0.lock().unwrap();
+        let channel = |event: &Event| match event {
+            Event::StillOpen { channel, .. } => Some(*channel),
+            _ => None,
+        };
+        events.iter().filter_map(channel).collect()
+    }
+
     pub(crate) fn evidence(&self, wanted: Step) -> Vec<Evidence> {
         let events = self.recorder.0.lock().unwrap();
         let of = |event: &Event| match event {

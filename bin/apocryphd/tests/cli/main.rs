@@ -1,61 +1,14 @@
 //! What the operator sees of the real program.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up must fail")]
+#![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-    process::{Command, Output},
-};
-use tempfile::TempDir;
+mod check;
+mod provider;
+mod unset;
 
-/// The program in an environment of its own.
-fn apocryphd(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_apocryphd"));
-    command.env_clear().env("PATH", "/usr/bin:/bin").args(arguments).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-struct Provider {
-    folder: TempDir,
-}
-
-impl Provider {
-    fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
-    }
-
-    fn config(&self) -> PathBuf {
-        self.folder.path().join("etc/apocryphd.toml")
-    }
-
-    fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        let (config, data, run) = (self.config(), self.data(), self.folder.path().join("run"));
-        let path = |path: &Path| path.to_str().unwrap().to_owned();
-        let (config, data, run) = (path(&config), path(&data), path(&run));
-        let settings = ["--config", &config, "--data-dir", &data, "--run-dir", &run];
-        apocryphd(&[&settings[..], arguments].concat())
-    }
-
-    fn hide(&self, shown: &[u8]) -> String {
-        let shown = text(shown).replace(self.folder.path().to_str().unwrap(), "");
-        let hide = |word: &str| match word {
-            _ if word.starts_with("0x") && word.len() == 42 => "0x…".into(),
-            _ if word.starts_with("12D3Koo") => "12D3Koo…".into(),
-            _ => word.to_owned(),
-        };
-        let line = |line: &str| line.split(' ').map(hide).collect::<Vec<_>>().join(" ");
-        shown.lines().map(line).collect::<Vec<_>>().join("\n")
-    }
-}
+use provider::{Provider, apocryphd, text};
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Output};
 
 #[test]
 fn help_is_worth_reading() {
@@ -98,13 +51,12 @@ fn without_a_configuration_it_says_how_to_make_one() {
 #[test]
 fn a_chain_that_does_not_answer_is_told_from_a_wrong_setting() {
     let provider = Provider::new();
-    assert!(provider.run(&["--rpc", "http://127.0.0.1:1", "init"]).status.success());
-    let registered = provider.run(&["register"]);
+    provider.init();
+    let registered = provider.run(&["register", "--free"]);
     assert_eq!(registered.status.code(), Some(2));
     insta::assert_snapshot!("no_address", provider.hide(&registered.stderr));
-    let config = fs::read_to_string(provider.config()).unwrap().replace("0.0.0.0:4001", "127.0.0.1:4001");
-    fs::write(provider.config(), config).unwrap();
-    let registered = provider.run(&["register"]);
+    provider.set("0.0.0.0:4001", "127.0.0.1:4001");
+    let registered = provider.run(&["register", "--free"]);
     assert_eq!(registered.status.code(), Some(6), "{}", text(&registered.stderr));
 }
 
