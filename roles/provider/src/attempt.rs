@@ -20,6 +20,7 @@ use apocryph_model::{
     Blob, Channel, ChannelId, Digest, Endpoint, Fault, PodSpec, Progress, ProvisionRequest, Who,
 };
 use std::collections::BTreeSet;
+use tokio::sync::OwnedMutexGuard;
 use tracing::{Instrument as _, error, info_span};
 
 /// What has been begun, and may have to be undone.
@@ -39,6 +40,8 @@ pub(crate) struct Attempt<'a> {
     /// The pod that is there and lives, if there is one.
     earlier: Option<Pod>,
     begun: Vec<Step>,
+    /// Held while a new pod is routed to and not yet confirmed: whoever wakes it waits.
+    opening: Option<OwnedMutexGuard<()>>,
 }
 
 impl<'a> Attempt<'a> {
@@ -48,7 +51,15 @@ impl<'a> Attempt<'a> {
         request: &'a ProvisionRequest,
         earlier: Option<Pod>,
     ) -> Self {
-        Self { provider, caller, request, keys: PodKeys::of(request), earlier, begun: Vec::new() }
+        Self {
+            provider,
+            caller,
+            request,
+            keys: PodKeys::of(request),
+            earlier,
+            begun: Vec::new(),
+            opening: None,
+        }
     }
 
     fn id(&self) -> ChannelId {
@@ -79,6 +90,8 @@ impl<'a> Attempt<'a> {
             }),
             None => None,
         };
+        // Requests that wait for the pod are to be told.
+        self.opening = None;
         while let Some(step) = self.begun.pop() {
             match step {
                 Step::Route => self.undo_route(earlier.as_ref()).await,
@@ -164,6 +177,9 @@ impl<'a> Attempt<'a> {
     }
 
     async fn route(&mut self, spec: &PodSpec) -> Result<Vec<Endpoint>, Fault> {
+        if self.earlier.is_none() {
+            self.opening = Some(self.provider.scales.lock(self.id()).await);
+        }
         self.begun.push(Step::Route);
         let running = self.provider.running(self.id()).await?;
         let earlier = self.earlier.as_ref().map(|pod| &pod.endpoints[..]).unwrap_or_default();

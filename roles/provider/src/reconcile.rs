@@ -165,6 +165,8 @@ impl Provider {
     /// Sets the pod's gate by its state; a pod that has none is restored first.
     async fn open_gate(&self, pod: &Pod) {
         let there = self.memory().gates.contains_key(&pod.channel);
+        // Whoever wakes a pod that is routed to again waits until its gate is set.
+        let _opening = if there { None } else { Some(self.scales.lock(pod.channel).await) };
         if there || self.restore(pod).await {
             let gate = Gate::of(&pod.state);
             self.memory().gates.insert(pod.channel, gate);

@@ -4,11 +4,18 @@
 
 mod bad_images;
 mod bad_manifests;
+mod channels;
+mod false_blobs;
 mod host;
+mod http;
 mod ipfs;
 mod kills;
+mod network;
 mod pods;
+mod purse;
 mod refusal;
+mod statements;
+mod stranger;
 mod tenants;
 mod unlocking;
 

@@ -12,7 +12,7 @@ use apocryph_testbed::market::Market;
 use apocryph_testbed::until::until;
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) fn offer() -> Offer {
     Offer { name: "honest".into(), account: 8, price: 3 }
@@ -26,6 +26,13 @@ pub(crate) fn write(publisher: &Cli, name: &str, greeting: &str) {
         images::back("the back").unwrap().write_to(&images, "back").unwrap();
     }
     let manifest = include_str!("pair.yaml").replace("NAME", name).replace("GREETING", greeting);
+    std::fs::write(publisher.folder.join(format!("{name}.yaml")), manifest).unwrap();
+}
+
+/// The same with one container, whose program is another one.
+pub(crate) fn write_single(publisher: &Cli, name: &str, entrypoint: &str) {
+    write(publisher, name, "0");
+    let manifest = include_str!("single.yaml").replace("NAME", name).replace("ENTRYPOINT", entrypoint);
     std::fs::write(publisher.folder.join(format!("{name}.yaml")), manifest).unwrap();
 }
 

@@ -116,10 +116,14 @@ impl Bitswap {
         }
     }
 
-    /// Cuts off a peer that breaks the protocol or its bounds.
+    /// Cuts off a peer that breaks the protocol or its bounds. One that is being fetched from is
+    /// not listened to any more, but stays connected, so that it can be told why the fetch failed.
     fn expel(&self, peer: &Peer, cause: Misbehaviour) {
-        tracing::warn!(peer = %peer.id, %cause, "bitswap: disconnected");
+        tracing::warn!(peer = %peer.id, %cause, "bitswap: cut off");
+        let fetched_from = peer.owes_blocks();
         peer.expel(cause);
-        self.inner.commands.disconnect(peer.id);
+        if !fetched_from {
+            self.inner.commands.disconnect(peer.id);
+        }
     }
 }
