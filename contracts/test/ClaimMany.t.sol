@@ -91,6 +91,18 @@ contract ClaimManyTest is Base {
         eq(token.balanceOf(payout), 10);
     }
 
+    function test_what_is_skipped_does_not_part_a_transfer() public {
+        offered.push(terms());
+        offered[1].payout = stranger;
+        add("a", 0, 1);
+        add("b", 1, 0);
+        add("c", 0, 2);
+        vm.recordLogs();
+        claimAll();
+        eq(transfers(), 1);
+        eq(token.balanceOf(payout), 3);
+    }
+
     function test_pays_each_payout_address_its_own() public {
         offered.push(terms());
         offered[1].payout = stranger;

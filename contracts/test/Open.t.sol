@@ -82,6 +82,7 @@ contract OpenTest is Base {
         Payment widest = new Payment(1, 2 ** 24 - 1);
         eq(widest.minUnlockDelay(), 1);
         eq(widest.maxUnlockDelay(), 2 ** 24 - 1);
+        eq(new Payment(7, 7).maxUnlockDelay(), 7);
     }
 
     function test_delays_at_the_bounds_are_taken() public {

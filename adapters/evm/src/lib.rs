@@ -14,6 +14,7 @@ mod failure;
 mod history;
 mod key;
 mod keystore;
+mod nonce;
 mod offering;
 mod packing;
 mod provider;

@@ -71,8 +71,8 @@ impl Chain for Evm {
         if let Some(opened) = self.open_with_permit(&opening).await? {
             return Ok(opened);
         }
-        self.allow(token, Amount(opening.amount)).await?;
-        let receipt = self.account.execute(self.payment, &Payment::openCall { opening }).await?;
+        let amount = Amount(opening.amount);
+        let receipt = self.pay_in(token, amount, &Payment::openCall { opening }).await?;
         Ok(transaction(&receipt))
     }
 
@@ -80,9 +80,8 @@ impl Chain for Evm {
         self.check().await?;
         let token = Address::from(channel.token.0);
         self.expect_balance(token, amount).await?;
-        self.allow(token, amount).await?;
         let call = Payment::topUpCall { id: B256::from(channel.id().0), amount: amount.0 };
-        Ok(transaction(&self.account.execute(self.payment, &call).await?))
+        Ok(transaction(&self.pay_in(token, amount, &call).await?))
     }
 
     async fn unlock(&self, channel: &Channel) -> Result<TransactionId, ChainError> {

@@ -5,6 +5,7 @@ use crate::evm::{Evm, no_contract};
 use crate::failure::amount;
 use alloy::eips::BlockId;
 use alloy::primitives::{Address, B256, U256, keccak256};
+use alloy::rpc::types::TransactionReceipt;
 use alloy::sol_types::{SolCall, SolValue};
 use apocryph_model::{Amount, ChainError};
 use apocryph_publisher::Token;
@@ -15,6 +16,8 @@ const MAX_SYMBOL: usize = 16;
 const MAX_DECIMALS: u8 = 36;
 /// How long a permit is good for, in seconds: as long as a transaction may take.
 const PERMIT_LASTS: u64 = 3600;
+/// How often a payment is tried before its refusal counts.
+const ALLOWANCE_TRIES: usize = 5;
 
 impl Evm {
     async fn ask_token<C: SolCall>(&self, token: Address, call: &C) -> Result<C::Return, ChainError> {
@@ -53,9 +56,40 @@ impl Evm {
         self.ask_token(token, &call).await.map(amount)
     }
 
-    /// Lets the Payment contract take `needed`, by a transaction of its own where it may not yet.
-    /// Some tokens take a new allowance only where none is left: there it is set to zero before.
-    pub(crate) async fn allow(&self, token: Address, needed: Amount) -> Result<(), ChainError> {
+    /// Makes a call by which the Payment contract takes `needed`, and before that allows it to,
+    /// where it may not yet. Another program with the same key may change the allowance in between,
+    /// so a refusal counts once it comes again; nothing is sent for what is sure to be refused.
+    pub(crate) async fn pay_in<C: SolCall>(
+        &self,
+        token: Address,
+        needed: Amount,
+        call: &C,
+    ) -> Result<TransactionReceipt, ChainError> {
+        let mut tries = 1;
+        loop {
+            match self.allow_and_execute(token, needed, call).await {
+                Err(ChainError::Reverted(reason)) if tries < ALLOWANCE_TRIES => {
+                    tracing::debug!(reason, "refused, perhaps for want of an allowance");
+                }
+                done => return done,
+            }
+            tries += 1;
+        }
+    }
+
+    async fn allow_and_execute<C: SolCall>(
+        &self,
+        token: Address,
+        needed: Amount,
+        call: &C,
+    ) -> Result<TransactionReceipt, ChainError> {
+        self.allow(token, needed).await?;
+        self.account.execute(self.payment, call).await
+    }
+
+    /// By a transaction of its own where the Payment contract may not take as much yet. Some tokens
+    /// take a new allowance only where none is left: there, and only there, it is set to zero before.
+    async fn allow(&self, token: Address, needed: Amount) -> Result<(), ChainError> {
         let allowed = self.allowance(token).await?;
         if allowed >= needed {
             return Ok(());
