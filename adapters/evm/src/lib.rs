@@ -19,6 +19,7 @@ mod offering;
 mod packing;
 mod provider;
 mod publisher;
+mod signed_opening;
 mod token;
 mod transaction;
 

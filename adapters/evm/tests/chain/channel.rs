@@ -165,15 +165,24 @@ async fn send(world: &World, to: Option<Address>, data: String) -> Value {
     receipt
 }
 
-/// A token that changes allowances only from or to zero, and knows no permits. The publisher has
-/// some, and has left an allowance.
-async fn zero_first_token(world: &World, allowance: u128) -> Address {
-    let exported: Value = serde_json::from_str(include_str!("../../abi/ZeroFirstToken.json")).unwrap();
+/// A token of which the publisher has some.
+async fn token(world: &World, exported: &str) -> Address {
+    let exported: Value = serde_json::from_str(exported).unwrap();
     let made = send(world, None, exported["bytecode"].as_str().unwrap().into()).await;
     let token: Address = made["contractAddress"].as_str().unwrap().parse().unwrap();
-    let word = |address: Address| format!("{:0>64}", &address.to_string()[2..]);
-    let (own, spender) = (word(world.account()), word(world.chain.contracts().payment));
-    send(world, Some(token), format!("0x40c10f19{own}{:064x}", 10_000)).await;
+    send(world, Some(token), format!("0x40c10f19{}{:064x}", word(world.account()), 10_000)).await;
+    token
+}
+
+fn word(address: Address) -> String {
+    format!("{:0>64}", &address.to_string()[2..])
+}
+
+/// A token that changes allowances only from or to zero, and knows no permits. The publisher has
+/// left an allowance.
+async fn zero_first_token(world: &World, allowance: u128) -> Address {
+    let token = token(world, include_str!("../../abi/ZeroFirstToken.json")).await;
+    let spender = word(world.chain.contracts().payment);
     send(world, Some(token), format!("0x095ea7b3{spender}{allowance:064x}")).await;
     token
 }
@@ -206,6 +215,21 @@ async fn no_more_transactions_are_sent_than_the_token_needs() {
     assert_eq!(sent(&world).await, before + 1, "by a permit");
     world.publisher.fund(&channel, Amount(10)).await.unwrap();
     assert_eq!(sent(&world).await, before + 3, "by an allowance");
+}
+
+#[tokio::test]
+async fn a_token_that_takes_authorizations_needs_no_allowance() {
+    let Some(world) = world::start().await else { return };
+    let token = token(&world, include_str!("../../abi/AuthorizedToken.json")).await;
+    let before = sent(&world).await;
+    let opening = Opening { token, ..world.opening("web", 700) };
+    world.publisher.open_channel(&opening).await.unwrap();
+    assert_eq!(sent(&world).await, before + 1);
+    let channel = world.publisher.channel(world.id("web")).await.unwrap().unwrap();
+    assert_eq!((channel.token, channel.deposited), (token, Amount(700)));
+    let asked = json!([{ "to": token, "data": format!("0x7ecebe00{}", word(world.account())) }, "latest"]);
+    let permits = world.chain.call("eth_call", asked).await.unwrap();
+    assert_eq!(permits, format!("0x{:064x}", 0), "a permit was used");
 }
 
 #[tokio::test]
