@@ -24,10 +24,10 @@ func Down(cluster layout.Cluster) error {
 
 func takeAway(cluster layout.Cluster) error {
 	deadline := time.Now().Add(downPatience)
+	if err := disconnect(cluster); err != nil {
+		return err
+	}
 	if first, runs := running(cluster); runs {
-		if err := disconnect(cluster); err != nil {
-			return err
-		}
 		if err := first.end(deadline); err != nil {
 			return err
 		}

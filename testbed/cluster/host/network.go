@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"os"
 	"os/exec"
 	"strings"
 
@@ -13,15 +14,19 @@ import (
 )
 
 // connect lays a wire between the host and a node, over a range that nobody uses, and leads the ways to
-// pods and services into it. The wire ends with the node's network namespace.
-func connect(node process) (layout.Network, error) {
+// pods and services into it.
+func connect(cluster layout.Cluster, node process) (layout.Network, error) {
 	network, err := choose()
 	if err != nil {
+		return network, err
+	}
+	if err := cluster.SaveNetwork(network); err != nil {
 		return network, err
 	}
 	link, id := network.Link, fmt.Sprint(node.id)
 	steps := [][]string{
 		{"link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", id},
+		{"link", "set", link, "alias", owner(cluster)},
 		{"address", "add", fmt.Sprintf("%s/%d", network.Host, network.Wire.Bits()), "dev", link},
 		{"link", "set", link, "up"},
 		{"route", "add", network.Pods.String(), "via", network.Node.String()},
@@ -35,8 +40,11 @@ func connect(node process) (layout.Network, error) {
 	return network, nil
 }
 
-// disconnect takes away the wire of a node that still runs: the link is its own as long. Later the kernel
-// does so, in its own time.
+// owner marks a link as a cluster's.
+func owner(cluster layout.Cluster) string { return "apocryph cluster " + cluster.Name }
+
+// disconnect takes the wire away. The kernel would, but only when the last of the node's connections is
+// forgotten, which may take minutes. If meanwhile the link has become another cluster's, it stays.
 func disconnect(cluster layout.Cluster) error {
 	network, err := layout.ReadNetwork(cluster.Folder)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -45,8 +53,12 @@ func disconnect(cluster layout.Cluster) error {
 	if err != nil {
 		return err
 	}
-	if !exists("/sys/class/net/" + network.Link) {
+	alias, err := os.ReadFile("/sys/class/net/" + network.Link + "/ifalias")
+	if errors.Is(err, fs.ErrNotExist) || (err == nil && strings.TrimSpace(string(alias)) != owner(cluster)) {
 		return nil
+	}
+	if err != nil {
+		return err
 	}
 	return ip("link", "delete", network.Link)
 }

@@ -105,11 +105,8 @@ func start(cluster layout.Cluster) error {
 		return err
 	}
 	defer unlock()
-	network, err := connect(first)
+	network, err := connect(cluster, first)
 	if err != nil {
-		return err
-	}
-	if err := cluster.SaveNetwork(network); err != nil {
 		return err
 	}
 	if err := pki.Make(cluster.Path("pki"), cluster.Node(), network); err != nil {
