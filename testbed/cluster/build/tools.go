@@ -27,8 +27,9 @@ var recipes = map[string]recipe{
 		command: func(out string) []string { return goBuild(out, ".", versionFlags()) },
 		note:    "some 6 minutes the first time on two cores",
 	},
-	"netpol":     {sources: "netpol", command: func(out string) []string { return goBuild(out, ".", "") }},
-	"netpol-cni": {sources: "netpol", command: func(out string) []string { return goBuild(out, "./cni", "") }},
+	"netpol":     agent("./netpol"),
+	"netpol-cni": agent("./netpol/cni"),
+	"volumes":    agent("./volumes"),
 	"pause": {sources: "pause", command: func(out string) []string {
 		return []string{"gcc", "-Os", "-static", "-s", "-o", out, "pause.c"}
 	}},
@@ -49,6 +50,11 @@ func Names() []string {
 
 func goBuild(out, target, flags string) []string {
 	return []string{"go", "build", "-v", "-trimpath", "-ldflags", strings.TrimSpace("-s -w " + flags), "-o", out, target}
+}
+
+// agent is one of the node's own programs.
+func agent(target string) recipe {
+	return recipe{sources: "agents", command: func(out string) []string { return goBuild(out, target, "") }}
 }
 
 // published is a program of a module as its authors released it, with the versions that they chose.

@@ -41,7 +41,7 @@ func (s *supervisor) bootstrap() []step {
 			return until(kubectl("apply", "-f", layout.InNode("config", "addons.yaml")))
 		}},
 		{"the node is ready", func() error {
-			s.start("netpol")
+			s.start("netpol", "volumes")
 			return until(kubectl("wait", "--for=condition=Ready", "--timeout=1s", "node/"+s.cluster.Node()))
 		}},
 		{"names are resolved", func() error {

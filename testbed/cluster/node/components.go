@@ -30,6 +30,8 @@ func components(cluster layout.Cluster, network layout.Network) []component {
 		{"kubelet", kubelet(cluster, network)},
 		{"kube-proxy", program("kube-proxy", "--config="+layout.InNode("config", "kube-proxy.yaml"))},
 		{"netpol", program("netpol", "-kubeconfig="+kubeconfig("netpol"), "-pods="+network.Pods.String())},
+		{"volumes", program("volumes",
+			"-kubeconfig="+kubeconfig("volumes"), "-node="+cluster.Node(), "-folder="+layout.InNode("volumes"))},
 	}
 }
 
@@ -97,8 +99,7 @@ func controllerManager(network layout.Network) []string {
 		"--cluster-signing-cert-file="+pki("ca.crt"), "--cluster-signing-key-file="+pki("ca.key"),
 		"--allocate-node-cidrs=true", "--cluster-cidr="+network.Pods.String(),
 		fmt.Sprintf("--node-cidr-mask-size=%d", network.Pods.Bits()),
-		"--service-cluster-ip-range="+network.Services.String(),
-		"--enable-hostpath-provisioner=true")
+		"--service-cluster-ip-range="+network.Services.String())
 }
 
 func kubelet(cluster layout.Cluster, network layout.Network) []string {

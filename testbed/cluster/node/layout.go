@@ -9,11 +9,11 @@ const Socket = "/run/control.sock"
 // Folders are those of a cluster's folder.
 var Folders = []string{
 	"bin", "cni", "cni-bin", "config", "containerd", "etcd", "kubelet", "log", "pki", "pod-logs", "registries",
-	"settings", "tmp", "var-log",
+	"settings", "var-log", "volumes",
 }
 
 // Programs are what the node runs, besides those of Debian's packages.
-var Programs = []string{"kubernetes", "netpol", "netpol-cni", "coredns", "pause"}
+var Programs = []string{"kubernetes", "netpol", "netpol-cni", "volumes", "coredns", "pause"}
 
 // Components are the names that the program `kubernetes` goes by.
 var Components = []string{

@@ -65,8 +65,7 @@ func furnish(cluster layout.Cluster) error {
 func covers() []mount {
 	return []mount{
 		{source: "proc", target: "/proc", kind: "proc"},
-		// The hostpath provisioner and the kubelet insist on these two.
-		{source: layout.InNode("tmp"), target: "/tmp", flags: syscall.MS_BIND},
+		// The kubelet insists on this one.
 		{source: layout.InNode("var-log"), target: "/var/log", flags: syscall.MS_BIND},
 	}
 }

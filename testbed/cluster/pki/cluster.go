@@ -18,6 +18,7 @@ func users(node string) map[string]Subject {
 		"kube-proxy":              {Name: "system:kube-proxy"},
 		"kubelet":                 {Name: "system:node:" + node, Groups: []string{"system:nodes"}},
 		"netpol":                  {Name: "netpol"},
+		"volumes":                 {Name: "volumes"},
 	}
 }
 

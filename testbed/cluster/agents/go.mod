@@ -1,4 +1,4 @@
-module apocryph/testbed/cluster/netpol
+module apocryph/testbed/cluster/agents
 
 go 1.24.0
 

@@ -20,7 +20,7 @@ import (
 	netlisters "k8s.io/client-go/listers/networking/v1"
 	"k8s.io/client-go/tools/cache"
 
-	"apocryph/testbed/cluster/netpol/rules"
+	"apocryph/testbed/cluster/agents/netpol/rules"
 )
 
 // retry is when to try again what nft refused.
