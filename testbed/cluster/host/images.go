@@ -24,7 +24,9 @@ func Trust(cluster layout.Cluster, registry string) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
-	text := fmt.Sprintf("server = %q\n", "http://"+registry)
+	// The server's own entry is not enough: containerd 1.6 would ask it by HTTPS.
+	address := "http://" + registry
+	text := fmt.Sprintf("server = %q\n\n[host.%q]\n  capabilities = [\"pull\", \"resolve\"]\n", address, address)
 	return os.WriteFile(filepath.Join(folder, "hosts.toml"), []byte(text), 0o644)
 }
 

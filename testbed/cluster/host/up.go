@@ -23,6 +23,9 @@ const (
 	downPatience = time.Minute
 )
 
+// errEnded is told of a node that was killed: another may take its place.
+var errEnded = errors.New("the node ended")
+
 // Up brings the cluster up unless it runs, and returns when it is ready for use.
 func Up(cluster layout.Cluster, builder build.Builder) error {
 	unlock, err := lock(cluster)
@@ -32,7 +35,9 @@ func Up(cluster layout.Cluster, builder build.Builder) error {
 	defer unlock()
 	if _, runs := running(cluster); runs {
 		builder.Say("cluster " + cluster.Name + " runs already")
-		return ready(cluster, builder.Say)
+		if err := ready(cluster, builder.Say); !errors.Is(err, errEnded) {
+			return err
+		}
 	}
 	// What a killed one left.
 	if err := takeAway(cluster); err != nil {
@@ -184,7 +189,7 @@ func ready(cluster layout.Cluster, say func(string)) error {
 	case status.Failure != "":
 		err = errors.New(status.Failure)
 	case err == nil:
-		err = errors.New("the node ended")
+		err = errEnded
 	}
-	return fmt.Errorf("%w: its logs are in %s", err, cluster.Path("log"))
+	return fmt.Errorf("%w: its logs are in %s until it is taken away", err, cluster.Path("log"))
 }

@@ -52,9 +52,6 @@ func (n Network) DNSService() netip.Addr {
 	return netip.AddrFrom4(address)
 }
 
-// PodGateway is the node's address towards its pods.
-func (n Network) PodGateway() netip.Addr { return n.Pods.Addr().Next() }
-
 const networkFile = "network.json"
 
 // SaveNetwork writes down which network the cluster has.

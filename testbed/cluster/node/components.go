@@ -59,6 +59,8 @@ func apiServer(network layout.Network) []string {
 		"--advertise-address="+network.Node.String(), "--secure-port=6443",
 		"--service-cluster-ip-range="+network.Services.String(),
 		"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
+		// Whether a pod may be privileged is the namespace's to say, as elsewhere.
+		"--allow-privileged=true",
 		"--client-ca-file="+pki("ca.crt"),
 		"--tls-cert-file="+pki("apiserver.crt"), "--tls-private-key-file="+pki("apiserver.key"),
 		"--service-account-issuer=https://kubernetes.default.svc.cluster.local",

@@ -7,22 +7,23 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 )
 
-func running(t *testing.T, pods ...*corev1.Pod) *agent {
+// knowing is an agent that has heard of these pods.
+func knowing(t *testing.T, pods ...*corev1.Pod) *agent {
 	t.Helper()
-	client := fake.NewClientset()
+	client, err := kubernetes.NewForConfig(&rest.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	agent := newAgent(client, netip.MustParsePrefix("10.1.0.0/24"))
+	known := agent.factory.Core().V1().Pods().Informer().GetIndexer()
 	for _, pod := range pods {
-		if err := client.Tracker().Add(pod); err != nil {
+		if err := known.Add(pod); err != nil {
 			t.Fatal(err)
 		}
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	t.Cleanup(cancel)
-	agent := newAgent(client, netip.MustParsePrefix("10.1.0.0/24"))
-	if err := agent.watch(ctx); err != nil {
-		t.Fatal(err)
 	}
 	return agent
 }
@@ -48,7 +49,7 @@ func addressesOf(t *testing.T, agent *agent) map[string]string {
 }
 
 func TestAnAnnouncedAddressCountsBeforeTheStatusTellsIt(t *testing.T) {
-	agent := running(t, named("new", ""), named("moved", "10.1.0.2"), named("old", "10.1.0.3"))
+	agent := knowing(t, named("new", ""), named("moved", "10.1.0.2"), named("old", "10.1.0.3"))
 	agent.remember(podKey{"tenant", "new"}, netip.MustParseAddr("10.1.0.7"))
 	agent.remember(podKey{"tenant", "moved"}, netip.MustParseAddr("10.1.0.8"))
 	found := addressesOf(t, agent)
@@ -58,7 +59,7 @@ func TestAnAnnouncedAddressCountsBeforeTheStatusTellsIt(t *testing.T) {
 }
 
 func TestWhatWasAnnouncedOfAPodThatIsGoneIsForgotten(t *testing.T) {
-	agent := running(t)
+	agent := knowing(t)
 	agent.remember(podKey{"tenant", "gone"}, netip.MustParseAddr("10.1.0.7"))
 	if found := addressesOf(t, agent); len(found) != 0 || len(agent.announced) != 0 {
 		t.Errorf("got %v and %v", found, agent.announced)
@@ -69,7 +70,19 @@ func TestPodsThatEndedOrUseTheNodesNetworkHaveNoAddress(t *testing.T) {
 	ended, host := named("ended", "10.1.0.2"), named("host", "10.243.0.2")
 	ended.Status.Phase = corev1.PodSucceeded
 	host.Spec.HostNetwork = true
-	if found := addressesOf(t, running(t, ended, host)); len(found) != 0 {
+	if found := addressesOf(t, knowing(t, ended, host)); len(found) != 0 {
 		t.Errorf("got %v", found)
+	}
+}
+
+func TestAPodThatNobodyKnowsGetsNoRules(t *testing.T) {
+	agent := knowing(t)
+	limit, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := agent.announce(limit, announcement{Namespace: "tenant", Name: "unknown", Address: "10.1.0.7"}); err == nil {
+		t.Error("it was announced")
+	}
+	if len(agent.announced) != 0 {
+		t.Errorf("remembered %v", agent.announced)
 	}
 }
