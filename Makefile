@@ -35,7 +35,8 @@ cluster-down: ## Takes it away
 	@testbed/cluster/cluster down
 
 cluster-test: cluster-packages ## The tests of the cluster itself, on one of their own
-	testbed/cluster/test
+	cd testbed/cluster/agents && go vet ./... && go test ./...
+	cd testbed/cluster && go vet ./... && go test -count=1 ./...
 
 contracts: contracts/node_modules ## The tests of the contracts, their gas and their coverage
 	cd contracts && tools/forge test -vv && tools/export-abi --check && tools/coverage
