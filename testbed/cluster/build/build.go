@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -86,23 +87,28 @@ func (b Builder) path(name string) (string, error) {
 	hash := sha256.New()
 	fmt.Fprintln(hash, runtime.GOARCH, recipe.command("program"))
 	if recipe.sources != "" {
-		root := filepath.Join(b.Sources, recipe.sources)
-		err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-			if err != nil || entry.IsDir() {
-				return err
-			}
-			content, err := os.ReadFile(path)
-			fmt.Fprintln(hash, strings.TrimPrefix(path, root), len(content))
-			hash.Write(content)
-			return err
-		})
-		if err != nil {
+		if err := digest(hash, filepath.Join(b.Sources, recipe.sources)); err != nil {
 			return "", err
 		}
 	}
 	cache, err := layout.Cache()
 	key := hex.EncodeToString(hash.Sum(nil))[:16]
 	return filepath.Join(cache, "kubernetes-"+KubernetesVersion, name+"-"+key), err
+}
+
+// digest takes in every file below a folder, by its name and content.
+func digest(hash io.Writer, root string) error {
+	return filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(hash, "%s %d\n%s", strings.TrimPrefix(path, root), len(content), content)
+		return err
+	})
 }
 
 // removeOthers removes what older sources were built to. Running clusters have links of their own.

@@ -69,12 +69,19 @@ func furnish(cluster layout.Cluster, builder build.Builder) error {
 	if err := os.Chmod(cluster.Path("pki"), 0o700); err != nil {
 		return err
 	}
+	if err := link(cluster, builder); err != nil {
+		return err
+	}
+	return makeCgroups(cluster.Cgroup())
+}
+
+// link gives the cluster its programs. A later build may remove those in the cache, never these.
+func link(cluster layout.Cluster, builder build.Builder) error {
 	for _, program := range node.Programs {
 		path, err := builder.Build(program)
 		if err != nil {
 			return err
 		}
-		// A link: a later build may remove the one in the cache.
 		if err := os.Link(path, cluster.Path("bin", program)); err != nil {
 			return err
 		}
@@ -84,11 +91,11 @@ func furnish(cluster layout.Cluster, builder build.Builder) error {
 			return err
 		}
 	}
-	return makeCgroups(cluster.Cgroup())
+	return nil
 }
 
-// start begins the node, gives it its network and its certificates, and lets it go on. Without that word,
-// as when this is killed meanwhile, it ends.
+// start begins the node, gives it what is made outside, and lets it go on. Without that word, as when this is
+// killed meanwhile, it ends.
 func start(cluster layout.Cluster) error {
 	command, word, err := spawn(cluster)
 	if err != nil {
@@ -105,12 +112,7 @@ func start(cluster layout.Cluster) error {
 	if err := joinCgroups(cluster.Cgroup(), first); err != nil {
 		return err
 	}
-	unlock, err := build.Lock(filepath.Join(filepath.Dir(cluster.Folder), ".network.lock"))
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	network, err := connect(cluster, first)
+	network, err := connectAlone(cluster, first)
 	if err != nil {
 		return err
 	}
@@ -122,6 +124,16 @@ func start(cluster layout.Cluster) error {
 	}
 	_, err = word.Write([]byte(node.Word))
 	return err
+}
+
+// connectAlone keeps others from choosing the same network meanwhile.
+func connectAlone(cluster layout.Cluster, first process) (layout.Network, error) {
+	unlock, err := build.Lock(filepath.Join(filepath.Dir(cluster.Folder), ".network.lock"))
+	if err != nil {
+		return layout.Network{}, err
+	}
+	defer unlock()
+	return connect(cluster, first)
 }
 
 // spawn starts the node's first process in namespaces of its own. It outlives this program.

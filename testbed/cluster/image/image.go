@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"io"
 	"runtime"
+	"strings"
 )
 
 // Entry is a file, folder or link of an image.
@@ -45,11 +46,7 @@ func (i Image) Write(to io.Writer) error {
 	if err != nil {
 		return err
 	}
-	settings := object{"Env": []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, "Entrypoint": i.Entrypoint, "Cmd": i.Command}
-	config, err := json.Marshal(object{
-		"architecture": runtime.GOARCH, "os": "linux", "config": settings,
-		"rootfs": object{"type": "layers", "diff_ids": []string{digest(layer)}},
-	})
+	config, err := json.Marshal(i.config(layer))
 	if err != nil {
 		return err
 	}
@@ -60,27 +57,42 @@ func (i Image) Write(to io.Writer) error {
 	if err != nil {
 		return err
 	}
-	top := descriptor(manifestType, manifest)
-	top["annotations"] = object{"io.containerd.image.name": i.Name}
-	top["platform"] = object{"architecture": runtime.GOARCH, "os": "linux"}
-	index, err := json.Marshal(object{"schemaVersion": 2, "mediaType": indexType, "manifests": []object{top}})
+	index, err := json.Marshal(i.index(manifest))
 	if err != nil {
 		return err
 	}
-	entries := []Entry{
+	whole, err := archive([]Entry{
 		{Path: "oci-layout", Mode: 0o644, Content: []byte(`{"imageLayoutVersion":"1.0.0"}`)},
 		{Path: "index.json", Mode: 0o644, Content: index},
-	}
-	for _, blob := range [][]byte{config, manifest, layer} {
-		path := "blobs/sha256/" + digest(blob)[len("sha256:"):]
-		entries = append(entries, Entry{Path: path, Mode: 0o644, Content: blob})
-	}
-	outer, err := archive(entries)
+		blob(config), blob(manifest), blob(layer),
+	})
 	if err != nil {
 		return err
 	}
-	_, err = to.Write(outer)
+	_, err = to.Write(whole)
 	return err
+}
+
+func (i Image) config(layer []byte) object {
+	return object{
+		"architecture": runtime.GOARCH, "os": "linux",
+		"config": object{
+			"Env":        []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"},
+			"Entrypoint": i.Entrypoint, "Cmd": i.Command,
+		},
+		"rootfs": object{"type": "layers", "diff_ids": []string{digest(layer)}},
+	}
+}
+
+func (i Image) index(manifest []byte) object {
+	only := descriptor(manifestType, manifest)
+	only["annotations"] = object{"io.containerd.image.name": i.Name}
+	only["platform"] = object{"architecture": runtime.GOARCH, "os": "linux"}
+	return object{"schemaVersion": 2, "mediaType": indexType, "manifests": []object{only}}
+}
+
+func blob(content []byte) Entry {
+	return Entry{Path: "blobs/sha256/" + strings.TrimPrefix(digest(content), "sha256:"), Mode: 0o644, Content: content}
 }
 
 func descriptor(mediaType string, blob []byte) object {

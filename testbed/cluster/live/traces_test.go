@@ -21,7 +21,7 @@ func traces(t *testing.T, name string) (found []string) {
 		return err == nil && strings.Contains(string(content), text)
 	}
 	cgroup := "/apocryph-cluster-" + name
-	for _, pattern := range []string{folder, folder + ".lock", "/sys/fs/cgroup/*" + cgroup, "/run/netns/cni-*"} {
+	for _, pattern := range []string{folder, folder + ".lock", "/sys/fs/cgroup/*" + cgroup} {
 		matches, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
@@ -53,7 +53,7 @@ func shared(t *testing.T) map[string]string {
 	state := map[string]string{}
 	for _, folder := range []string{
 		"/etc/cni", "/opt/cni", "/var/lib/kubelet", "/var/lib/cni", "/var/log/pods", "/var/log/containers",
-		"/run/containerd", "/run/flannel", "/run/xtables.lock", "/etc/containerd/certs.d",
+		"/run/containerd", "/run/netns", "/run/flannel", "/run/xtables.lock", "/etc/containerd/certs.d",
 	} {
 		if _, err := os.Lstat(folder); err == nil {
 			state[folder] = "there"
