@@ -34,8 +34,9 @@ cluster: cluster-packages ## A real Kubernetes on this machine, in CLUSTER; need
 cluster-down: ## Takes it away
 	@testbed/cluster/cluster down
 
-cluster-test: cluster-packages ## The tests of the cluster itself, on one of their own
+cluster-test: cluster-packages test-packages ## The tests of the cluster itself, on one of their own
 	cd testbed/cluster/agents && go vet ./... && go test ./...
+	cd testbed/cluster/decoder && go vet ./...
 	cd testbed/cluster && go vet ./... && go test -count=1 ./...
 
 contracts: contracts/node_modules ## The tests of the contracts, their gas and their coverage

@@ -21,7 +21,8 @@ cluster stop|start|restart COMPONENT  kills a component and leaves it so, or sta
 cluster registry HOST:PORT            lets the node pull from a registry by plain HTTP
 cluster import FILE                   gives the node an image, as an OCI or Docker archive
 cluster enter PROGRAM ARGUMENT...     runs a program in the node
-cluster build PROGRAM...              builds programs, and tells where they are
+cluster build PROGRAM...              builds programs, those of a node or others, and tells where they are
+cluster decrypt FILE                  gives the node a private key for encrypted images
 
 CLUSTER=name takes another cluster than ` + "`default`."
 
@@ -62,9 +63,13 @@ func run(cluster layout.Cluster, sources string, words []string) error {
 		return host.Trust(cluster, rest[0])
 	case verb == "import" && len(rest) == 1:
 		return host.Import(cluster, rest[0])
+	case verb == "decrypt" && len(rest) == 1:
+		return host.Decrypt(cluster, rest[0])
 	case verb == "enter" && len(rest) > 0:
 		return host.Enter(cluster, rest)
-	case verb == "build" && len(rest) > 0:
+	case verb == "build" && len(rest) == 0:
+		return programs(builder, node.Programs)
+	case verb == "build":
 		return programs(builder, rest)
 	case (verb == "stop" || verb == "start" || verb == "restart") && len(rest) == 1:
 		return host.Control(cluster, rest[0], verb)

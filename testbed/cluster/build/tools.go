@@ -30,6 +30,10 @@ var recipes = map[string]recipe{
 	"netpol":     agent("./netpol"),
 	"netpol-cni": agent("./netpol/cni"),
 	"volumes":    agent("./volumes"),
+	"decoder": {
+		sources: "decoder",
+		command: func(out string) []string { return goBuild(out, ".", "") },
+	},
 	"pause": {sources: "pause", command: func(out string) []string {
 		return []string{"gcc", "-Os", "-static", "-s", "-o", out, "pause.c"}
 	}},

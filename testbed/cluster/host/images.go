@@ -1,6 +1,8 @@
 package host
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -39,6 +41,19 @@ func Import(cluster layout.Cluster, file string) error {
 	command := exec.Command("ctr", "--address", socket, "--namespace", "k8s.io", "images", "import", file)
 	command.Stdout, command.Stderr = os.Stdout, os.Stderr
 	return command.Run()
+}
+
+// Decrypt gives the node a private key, in PEM, for the encrypted images that it will pull.
+func Decrypt(cluster layout.Cluster, file string) error {
+	if _, runs := running(cluster); !runs {
+		return fmt.Errorf("cluster %s does not run: make cluster", cluster.Name)
+	}
+	key, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(key)
+	return os.WriteFile(cluster.Path("image-keys", hex.EncodeToString(sum[:8])), key, 0o600)
 }
 
 // Enter becomes a program in the node's namespaces.

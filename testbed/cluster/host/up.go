@@ -66,8 +66,10 @@ func furnish(cluster layout.Cluster, builder build.Builder) error {
 			return err
 		}
 	}
-	if err := os.Chmod(cluster.Path("pki"), 0o700); err != nil {
-		return err
+	for _, secret := range []string{"pki", "image-keys"} {
+		if err := os.Chmod(cluster.Path(secret), 0o700); err != nil {
+			return err
+		}
 	}
 	if err := link(cluster, builder); err != nil {
 		return err

@@ -109,17 +109,38 @@ func TestTheNodePullsFromARegistryOnTheHost(t *testing.T) {
 	cluster(t, "registry", address)
 	const space = "registry"
 	namespace(t, space, "")
+	pullSecret(t, space, address)
+	without := strings.Replace(pulls(space, "without", reference), "{name: pull}", "", 1)
+	apply(t, without, pulls(space, "with", reference))
+	awaitReady(t, space, "with")
+	awaitNoImage(t, space, "without", "401 Unauthorized")
+}
+
+// pulls is the text of a pod whose image is pulled, with the secret of the registry.
+func pulls(space, name, reference string) string {
+	text := strings.Replace(pod(space, name, serves), "testbed.local/busybox:1", reference, 1)
+	text = strings.Replace(text, "imagePullPolicy: Never", "imagePullPolicy: Always", 1)
+	return strings.Replace(text, "spec:", "spec:\n  imagePullSecrets: [{name: pull}]", 1)
+}
+
+// pullSecret gives a namespace what the registry asks for.
+func pullSecret(t *testing.T, space, address string) {
+	t.Helper()
 	kubectl(t, "create", "secret", "docker-registry", "pull", "-n", space,
 		"--docker-server="+address, "--docker-username="+user, "--docker-password="+password)
-	text := strings.Replace(pod(space, "with", serves), "testbed.local/busybox:1", reference, 1)
-	text = strings.Replace(text, "imagePullPolicy: Never", "imagePullPolicy: Always", 1)
-	without := strings.Replace(text, "name: with,", "name: without,", 1)
-	apply(t, without, strings.Replace(text, "spec:", "spec:\n  imagePullSecrets: [{name: pull}]", 1))
-	awaitReady(t, space, "with")
-	eventually(t, "who has no secret gets no image", func() bool {
-		reason := kubectl(t, "get", "pod", "-n", space, "without", "-o", "jsonpath={.status.containerStatuses[0].state.waiting.reason}")
-		return reason == "ErrImagePull" || reason == "ImagePullBackOff"
+}
+
+// awaitNoImage waits until a pod is told to have none, and why.
+func awaitNoImage(t *testing.T, space, name, why string) {
+	t.Helper()
+	var said string
+	eventually(t, name+" gets no image", func() bool {
+		said = kubectl(t, "get", "pod", "-n", space, name, "-o", "jsonpath={.status.containerStatuses[0].state.waiting}")
+		return strings.Contains(said, "ErrImagePull") || strings.Contains(said, "ImagePullBackOff")
 	})
+	if !strings.Contains(said, why) {
+		t.Errorf("it gets none, but not for %q: %s", why, said)
+	}
 }
 
 func TestAnImageIsImported(t *testing.T) {

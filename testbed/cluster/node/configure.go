@@ -19,7 +19,9 @@ var config embed.FS
 type values struct {
 	Node, Cgroup, Runtime, Socket string
 	Address, Pods, DNS            string
-	PauseImage, CoreDNSImage      string
+	// Layers are the kinds of layers that may be encrypted, with what their media types add to a plain one's.
+	Layers                   map[string]string
+	PauseImage, CoreDNSImage string
 }
 
 // targets are where the configuration files go, in the cluster's folder.
@@ -41,6 +43,7 @@ func (s *supervisor) configure() error {
 		Node: s.cluster.Node(), Cgroup: s.cluster.Cgroup(), Runtime: runtime, Socket: containerdSocket,
 		Address: s.network.Node.String(), Pods: s.network.Pods.String(),
 		DNS:        s.network.DNSService().String(),
+		Layers:     map[string]string{"tar": "", "tar.gzip": "+gzip", "tar.zstd": "+zstd"},
 		PauseImage: image.PauseName, CoreDNSImage: image.CoreDNSName,
 	}
 	for name, folder := range targets {

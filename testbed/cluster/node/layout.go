@@ -8,12 +8,12 @@ const Socket = "/run/control.sock"
 
 // Folders are those of a cluster's folder.
 var Folders = []string{
-	"bin", "cni", "cni-bin", "config", "containerd", "etcd", "kubelet", "log", "pki", "pod-logs", "registries",
+	"bin", "cni", "cni-bin", "config", "containerd", "etcd", "image-keys", "kubelet", "log", "pki", "pod-logs", "registries",
 	"settings", "var-log", "volumes",
 }
 
 // Programs are what the node runs, besides those of Debian's packages.
-var Programs = []string{"kubernetes", "netpol", "netpol-cni", "volumes", "coredns", "pause"}
+var Programs = []string{"kubernetes", "netpol", "netpol-cni", "volumes", "coredns", "decoder", "pause"}
 
 // Components are the names that the program `kubernetes` goes by.
 var Components = []string{
