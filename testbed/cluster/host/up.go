@@ -35,6 +35,9 @@ func Up(cluster layout.Cluster, builder build.Builder) error {
 	defer unlock()
 	if _, runs := running(cluster); runs {
 		builder.Say("cluster " + cluster.Name + " runs already")
+		if status, err := Status(cluster); err == nil && status.Ready {
+			return nil
+		}
 		if err := ready(cluster, builder.Say); !errors.Is(err, errEnded) {
 			return err
 		}
