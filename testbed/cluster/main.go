@@ -16,7 +16,7 @@ import (
 const help = `cluster up                            brings the cluster up, and tells its KUBECONFIG
 cluster down                          takes it away without a trace
 cluster status                        how it and its components are
-cluster env                           its KUBECONFIG and addresses, as lines for a shell
+cluster env                           its KUBECONFIG and addresses, as lines KEY=value
 cluster stop|start|restart COMPONENT  kills a component and leaves it so, or starts it
 cluster registry HOST:PORT            lets the node pull from a registry by plain HTTP
 cluster import FILE                   gives the node an image, as an OCI or Docker archive
