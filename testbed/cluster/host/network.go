@@ -53,14 +53,19 @@ func disconnect(cluster layout.Cluster) error {
 	if err != nil {
 		return err
 	}
-	alias, err := os.ReadFile("/sys/class/net/" + network.Link + "/ifalias")
+	link := "/sys/class/net/" + network.Link
+	alias, err := os.ReadFile(link + "/ifalias")
 	if errors.Is(err, fs.ErrNotExist) || (err == nil && strings.TrimSpace(string(alias)) != owner(cluster)) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	return ip("link", "delete", network.Link)
+	// The kernel may have been faster.
+	if err := ip("link", "delete", network.Link); err != nil && exists(link) {
+		return err
+	}
+	return nil
 }
 
 // choose finds a network that overlaps none of the host's routes.
