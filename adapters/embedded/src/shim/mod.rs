@@ -17,7 +17,6 @@
 
 mod bundle;
 mod mounts;
-mod output;
 mod runtime;
 mod start_error;
 mod supervisor;
