@@ -1,0 +1,270 @@
+//! Images as nodes run them: decrypted on the way out of the store.
+//!
+//! ```text
+//! as shipped                            as nodes pull it
+//! manifest                              manifest, with the plain media types and digests
+//!   config              as it is, or      config, with the user that the pod's spec names
+//!   layer, encrypted    decrypted         layer, of the same size
+//! ```
+//!
+//! Nodes name the image by the digest of the manifest on the right, and verify all that it names.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use apocryph_model::{Digest, Fault, Who};
+use apocryph_provider::EngineError;
+use apocryph_seal::{AnnotationError, DeploymentKey, KeyError, LayerKeys, plain_media_type, sha256};
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde_json::Value;
+use tokio::net::TcpListener;
+
+use super::answer::read_manifest;
+use super::grants::{Grants, Token};
+use super::shelf::{Content, Shelf};
+use super::{BlobFiles, serve_shelf};
+use crate::limits::MAX_LAYERS;
+use crate::wire::{CONFIG, Config, Descriptor, Manifest, Platform};
+
+/// Why an image cannot be given to nodes. All but the last are for the publisher to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// A blob is not there, or not the pod's.
+    #[error("{0} is not among the pod's blobs: deploy again")]
+    Missing(Digest),
+    /// A document is none.
+    #[error("the image's {what} cannot be read: {problem}")]
+    Malformed {
+        /// Which.
+        what: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The deployment's key is none.
+    #[error("the deployment's key is not one: {0}")]
+    NoKey(KeyError),
+    /// The deployment's key is not the layer's.
+    #[error("layer {digest} does not open with the deployment's key: {problem}")]
+    Key {
+        /// Which.
+        digest: Digest,
+        /// What is wrong.
+        problem: AnnotationError,
+    },
+    /// A layer was shipped in the clear.
+    #[error("layer {0} is not encrypted: images are shipped encrypted")]
+    NotEncrypted(Digest),
+    /// The provider's store failed.
+    #[error("cannot read {digest} from the store: {problem}")]
+    Store {
+        /// Which.
+        digest: Digest,
+        /// What the system says.
+        problem: io::Error,
+    },
+}
+
+impl From<ImageError> for EngineError {
+    fn from(error: ImageError) -> Self {
+        let code = match &error {
+            ImageError::Missing(_) => "image-missing",
+            ImageError::Malformed { .. } => "image-malformed",
+            ImageError::NoKey(_) | ImageError::Key { .. } => "image-key",
+            ImageError::NotEncrypted(_) => "image-not-encrypted",
+            ImageError::Store { .. } => {
+                tracing::error!(%error, "an image cannot be opened");
+                let text = "the provider's own store cannot be read: try again later";
+                return Self::Host(Fault::passing(Who::Provider, "registry-failed", text));
+            }
+        };
+        Self::Pod(Fault::lasting(Who::Publisher, code, error.to_string()))
+    }
+}
+
+/// An image as nodes run it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeImage {
+    /// What nodes name it by.
+    pub manifest: Digest,
+    /// What it runs on, as Go names it: `linux`, `amd64`.
+    pub os: String,
+    /// See `os`.
+    pub architecture: String,
+    /// Whether it says itself what to run.
+    pub has_command: bool,
+}
+
+/// The images that nodes may pull. What is opened is kept in memory only.
+pub struct NodeImages {
+    files: Arc<dyn BlobFiles>,
+    grants: Arc<Grants>,
+    /// By the pod's token, hashed.
+    opened: RwLock<HashMap<Digest, Vec<Opened>>>,
+}
+
+struct Opened {
+    manifest: Digest,
+    blobs: HashMap<Digest, Held>,
+}
+
+#[derive(Clone)]
+enum Held {
+    Bytes(Bytes),
+    Layer { encrypted: Digest, keys: LayerKeys },
+}
+
+impl NodeImages {
+    /// Of the blobs in `files`, as far as `grants` let.
+    #[must_use]
+    pub fn new(files: Arc<dyn BlobFiles>, grants: Arc<Grants>) -> Self {
+        Self { files, grants, opened: RwLock::default() }
+    }
+
+    /// Opens an image, by the digest that it was shipped under, to whoever shows `token`, beside
+    /// those that are open. `key` is the deployment's (PKCS #8, DER); `user` replaces the image's.
+    ///
+    /// # Errors
+    /// [`ImageError`]; nothing is opened then.
+    pub async fn open(
+        &self,
+        token: &str,
+        key: &[u8],
+        image: Digest,
+        user: Option<&str>,
+    ) -> Result<NodeImage, ImageError> {
+        let token = Token::new(token);
+        let key = DeploymentKey::from_pkcs8(key).map_err(ImageError::NoKey)?;
+        let manifest: Manifest = parse("manifest", &self.document(&token, image).await?)?;
+        let config_bytes = self.document(&token, manifest.config.digest).await?;
+        let config: Config = parse("configuration", &config_bytes)?;
+        check_layers(&manifest, &config)?;
+        let document: Value = parse("configuration", &config_bytes)?;
+        let has_command = has_command(&document);
+        let config_bytes = user.map_or(config_bytes, |user| with_user(document, user));
+
+        let mut blobs = HashMap::new();
+        let mut layers = Vec::new();
+        for layer in &manifest.layers {
+            let (descriptor, held) = opened_layer(layer, &key)?;
+            blobs.insert(descriptor.digest, held);
+            layers.push(descriptor);
+        }
+        let config_digest = hold(&mut blobs, config_bytes.clone());
+        let plain = Manifest::new(Descriptor::new(CONFIG, config_digest, config_bytes.len() as u64), layers);
+        let plain = serde_json::to_vec(&plain)
+            .map_err(|error| ImageError::Malformed { what: "manifest", problem: error.to_string() })?;
+        let manifest = hold(&mut blobs, plain.into());
+        self.insert(&token, Opened { manifest, blobs });
+        let Platform { os, architecture } = config.platform;
+        Ok(NodeImage { manifest, os, architecture, has_command })
+    }
+
+    /// Closes all of a token's images but these, which are given as nodes name them.
+    pub fn retain(&self, token: &str, manifests: &[Digest]) {
+        let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+        let hash = Token::new(token).hash();
+        if let Some(images) = opened.get_mut(&hash) {
+            images.retain(|image| manifests.contains(&image.manifest));
+            if images.is_empty() {
+                opened.remove(&hash);
+            }
+        }
+    }
+
+    async fn document(&self, token: &Token, digest: Digest) -> Result<Bytes, ImageError> {
+        if !self.grants.opens(token, &digest) {
+            return Err(ImageError::Missing(digest));
+        }
+        let store = |problem| ImageError::Store { digest, problem };
+        let file = self.files.open(digest).await.map_err(store)?.ok_or(ImageError::Missing(digest))?;
+        read_manifest(file, digest).await.map_err(store)
+    }
+
+    fn insert(&self, token: &Token, image: Opened) {
+        let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+        let images = opened.entry(token.hash()).or_default();
+        images.retain(|other| other.manifest != image.manifest);
+        images.push(image);
+    }
+
+    fn held(&self, token: &Token, digest: &Digest) -> Option<Held> {
+        let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner);
+        opened.get(&token.hash())?.iter().find_map(|image| image.blobs.get(digest)).cloned()
+    }
+}
+
+#[async_trait]
+impl Shelf for NodeImages {
+    fn knows(&self, token: &Token) -> bool {
+        self.grants.knows(token)
+    }
+
+    async fn open(&self, token: &Token, digest: Digest) -> io::Result<Option<Content>> {
+        match self.held(token, &digest) {
+            Some(Held::Bytes(bytes)) => Ok(Some(Content::Bytes(bytes))),
+            Some(Held::Layer { encrypted, keys }) if self.grants.opens(token, &encrypted) => {
+                let file = self.files.open(encrypted).await?;
+                Ok(file.map(|file| Content::Layer { file, keys }))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Serves `images` to the nodes on `listener`, until `shutdown` is ready and the answers under way
+/// are out.
+pub async fn serve_nodes(
+    listener: TcpListener,
+    images: Arc<NodeImages>,
+    shutdown: impl Future<Output = ()>,
+) {
+    serve_shelf(listener, images, shutdown).await;
+}
+
+fn parse<T: serde::de::DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, ImageError> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| ImageError::Malformed { what, problem: error.to_string() })
+}
+
+fn check_layers(manifest: &Manifest, config: &Config) -> Result<(), ImageError> {
+    let (layers, diff_ids) = (manifest.layers.len(), config.rootfs.diff_ids.len());
+    if layers == diff_ids && (1..=MAX_LAYERS).contains(&layers) {
+        return Ok(());
+    }
+    let problem =
+        format!("it has {layers} layers and {diff_ids} diff ids: allowed are 1 to {MAX_LAYERS} of both");
+    Err(ImageError::Malformed { what: "manifest", problem })
+}
+
+/// A layer's descriptor in the clear, and where its bytes come from.
+fn opened_layer(layer: &Descriptor, key: &DeploymentKey) -> Result<(Descriptor, Held), ImageError> {
+    let encrypted = layer.digest;
+    let media_type = plain_media_type(&layer.media_type).ok_or(ImageError::NotEncrypted(encrypted))?;
+    let annotations = layer.annotations.clone().unwrap_or_default().into_iter().collect();
+    let keys = LayerKeys::from_annotations(&annotations, key)
+        .map_err(|problem| ImageError::Key { digest: encrypted, problem })?;
+    let descriptor = Descriptor::new(media_type, keys.plain_digest(), layer.size);
+    Ok((descriptor, Held::Layer { encrypted, keys }))
+}
+
+fn hold(blobs: &mut HashMap<Digest, Held>, bytes: Bytes) -> Digest {
+    let digest = sha256(&bytes);
+    blobs.insert(digest, Held::Bytes(bytes));
+    digest
+}
+
+fn has_command(config: &Value) -> bool {
+    let given = |field: &str| config["config"][field].as_array().is_some_and(|list| !list.is_empty());
+    given("Entrypoint") || given("Cmd")
+}
+
+fn with_user(mut config: Value, user: &str) -> Bytes {
+    if !config["config"].is_object() {
+        config["config"] = Value::Object(serde_json::Map::new());
+    }
+    config["config"]["User"] = user.into();
+    config.to_string().into()
+}
