@@ -152,7 +152,7 @@ fn no_room(message: &str) -> Fault {
 }
 
 /// What keeps a container from being made, where waiting does not help.
-fn refused(status: &ContainerStatus) -> Option<EngineError> {
+pub(crate) fn refused(status: &ContainerStatus) -> Option<EngineError> {
     let waiting = state(status).waiting?;
     let message = words(waiting.message.as_deref().unwrap_or_default());
     match waiting.reason.as_deref()? {
@@ -194,17 +194,16 @@ fn waiting_for(pod: &Pod) -> Option<Fault> {
     }
     let waiting = statuses(pod).into_iter().find_map(|status| Some((status.name.clone(), state(&status).waiting?)));
     let (name, waiting) = waiting?;
-    let message = words(waiting.message.as_deref().unwrap_or_default());
     let reason = waiting.reason.unwrap_or_default();
     match reason.as_str() {
         "ContainerCreating" | "PodInitializing" | "" => None,
         "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" => {
-            tracing::error!(container = name, message, "a node cannot pull an image");
+            tracing::warn!(container = name, message = waiting.message, "a node cannot pull an image");
             let text = format!("the provider's node cannot pull the image of container {name}");
             Some(Fault::passing(Who::Provider, "image-pull", text))
         }
         _ => {
-            tracing::error!(container = name, reason, message, "a container is not made");
+            tracing::warn!(container = name, reason, message = waiting.message, "a container is not made");
             let text = format!("the provider's node cannot make container {name}: {reason}");
             Some(Fault::passing(Who::Provider, "container-not-made", text))
         }

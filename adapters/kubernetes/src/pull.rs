@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::cluster::Cluster;
 use crate::cluster_error::ClusterError;
 use crate::objects::{Prepared, pull_pod};
-use crate::pod_state::{PodState, words};
+use crate::pod_state::{PodState, refused, words};
 
 /// Nodes that pull at a time: all of them from one registry.
 const NODES_AT_A_TIME: usize = 4;
@@ -65,8 +65,6 @@ fn outcome(pod: &Pod) -> Option<Result<(), EngineError>> {
     match PodState::of(pod) {
         PodState::Refused(error) if statuses.is_empty() => Some(Err(error)),
         PodState::Ended(fault) if statuses.is_empty() => Some(Err(EngineError::Host(fault))),
-        // Each container is refused in the end: its program is not there.
-        PodState::Refused(EngineError::Pod(fault)) if fault.code != "command" => Some(Err(EngineError::Pod(fault))),
         _ => None,
     }
 }
@@ -74,6 +72,9 @@ fn outcome(pod: &Pod) -> Option<Result<(), EngineError>> {
 /// An image that a node cannot have.
 fn problem(status: &ContainerStatus) -> Option<EngineError> {
     const OF_THE_IMAGE: [&str; 3] = ["failed to extract layer", "wrong diff id", "failed to unpack"];
+    if let Some(refused) = refused(status) {
+        return Some(refused);
+    }
     let waiting = status.state.as_ref()?.waiting.as_ref()?;
     let reason = waiting.reason.as_deref()?;
     let message = words(waiting.message.as_deref().unwrap_or_default());
@@ -86,7 +87,7 @@ fn problem(status: &ContainerStatus) -> Option<EngineError> {
     if !matches!(reason, "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull") {
         return None;
     }
-    tracing::error!(container = name, message, "a node cannot pull an image");
+    tracing::error!(container = name, message = waiting.message, "a node cannot pull an image");
     let text = format!("the provider's nodes cannot pull the image of container {name}");
     Some(EngineError::Host(Fault::passing(Who::Provider, "image-pull", text)))
 }

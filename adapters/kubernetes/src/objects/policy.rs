@@ -24,10 +24,10 @@ const NOT_PUBLIC_V4: [&str; 14] = [
     "224.0.0.0/4",
     "240.0.0.0/4",
 ];
-/// The same, with IPv4 in its disguises.
-const NOT_PUBLIC_V6: [&str; 9] = [
+/// The same, with IPv4 in its disguises; but for mapped addresses, which are on no wire and which
+/// Kubernetes refuses.
+const NOT_PUBLIC_V6: [&str; 8] = [
     "::/127",
-    "::ffff:0:0/96",
     "64:ff9b::/96",
     "100::/64",
     "2001:db8::/32",

@@ -98,6 +98,8 @@ impl Cluster {
 /// Runs a test on an engine of its own, where there is a cluster.
 pub(crate) fn with_engine(test: impl for<'a> FnOnce(&'a mut Bench) -> BoxFuture<'a, ()>) {
     let Some(cluster) = Cluster::find() else { return };
+    // What the engine keeps from publishers stands in its log.
+    let _ = tracing_subscriber::fmt().with_test_writer().try_init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.unwrap().block_on(async {
         let mut bench = Bench::new(cluster).await;
@@ -210,6 +212,11 @@ impl Subject for Bench {
 
     fn host_address(&self) -> IpAddr {
         self.host
+    }
+
+    /// Not by the API server's defaults (feature gate `PodLogsQuerySplitStreams`).
+    fn tells_streams_apart(&self) -> bool {
+        false
     }
 
     async fn restart(&mut self) {
