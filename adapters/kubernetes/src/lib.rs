@@ -5,6 +5,7 @@
 //! that reach the provider's registry endpoint, a storage class where pods have persistent volumes;
 //! [`check`] tells what is missing.
 
+mod check;
 mod cluster;
 mod cluster_error;
 mod config;
@@ -21,6 +22,7 @@ mod replicas;
 mod usage;
 mod watch;
 
+pub use check::{Lack, check};
 pub use cluster_error::ClusterError;
 pub use config::{Config, Gateways, InstanceName, ParseInstanceNameError};
 pub use engine::KubernetesEngine;

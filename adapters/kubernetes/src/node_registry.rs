@@ -13,6 +13,8 @@ pub struct NodeImage {
     pub architecture: String,
     /// Whether it says itself what to run.
     pub has_command: bool,
+    /// The number of the group in `user:group`.
+    pub group: Option<u32>,
 }
 
 /// Which shipped image is to be opened, and how.
@@ -26,7 +28,8 @@ pub struct Shipped<'a> {
     pub key: &'a [u8],
     /// The manifest, encrypted.
     pub image: Digest,
-    /// Replaces the image's user: pods of a cluster can name users by number only, images by name.
+    /// Replaces the image's user, by number or name: `user[:group]`. A cluster takes users by number
+    /// or from the image, and groups by number.
     pub user: Option<&'a str>,
 }
 

@@ -14,6 +14,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 /// The longest text of the cluster's that is passed on, in characters.
 const MOST_WORDS: usize = 300;
 
+/// The code of a user whom the image does not know.
+pub(crate) const USER_UNKNOWN: &str = "user-unknown";
+
 /// What a pod is doing.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum PodState {
@@ -175,7 +178,7 @@ fn is_about_the_image(message: &str) -> bool {
 fn cannot_start(container: &str, problem: &str) -> EngineError {
     let about = |words: &[&str]| words.iter().any(|words| problem.contains(words));
     let (code, text) = if about(&NO_USER) || about(&NO_GROUP) {
-        ("user-unknown", format!("its image has no such user or group: use a number, or a name that it has. {problem}"))
+        (USER_UNKNOWN, "its image has no such user: use a number, or a name of its /etc/passwd".to_owned())
     } else if about(&["chdir to cwd", "mkdir"]) && !about(&["exec:"]) {
         ("working-dir", format!("its working directory cannot be entered: {problem}"))
     } else {

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::cluster::Cluster;
 use crate::cluster_error::ClusterError;
 use crate::objects::{Prepared, pull_pod};
-use crate::pod_state::{PodState, refused, words};
+use crate::pod_state::{PodState, USER_UNKNOWN, refused, words};
 
 /// Nodes that pull at a time: all of them from one registry.
 const NODES_AT_A_TIME: usize = 4;
@@ -32,7 +32,19 @@ async fn pull_to(cluster: &Cluster, pod: &Prepared, node: &str) -> Result<(), En
     let pulled = watch_pull(cluster, pod, &name).await;
     // What is left of a pull that was cut short goes with the next one or with the namespace.
     let deleted = cluster.delete_pod(&pod.namespace, &name, None, 0).await;
+    let pulled = pulled.map_err(|error| name_users(pod, error));
     pulled.and(deleted.map(|_| ()).map_err(EngineError::from))
+}
+
+/// The runtime does not say which user it did not find.
+fn name_users(pod: &Prepared, error: EngineError) -> EngineError {
+    let EngineError::Pod(mut fault) = error else { return error };
+    if fault.code == USER_UNKNOWN {
+        let named = pod.spec.containers.iter().filter_map(|container| container.user.as_deref());
+        let named: Vec<&str> = named.collect();
+        fault.text = format!("{} (of: {})", fault.text, named.join(", "));
+    }
+    EngineError::Pod(fault)
 }
 
 async fn watch_pull(cluster: &Cluster, pod: &Prepared, name: &str) -> Result<(), EngineError> {

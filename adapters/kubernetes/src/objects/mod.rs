@@ -69,7 +69,7 @@ pub(crate) struct Object {
 }
 
 impl Object {
-    fn new<K: Resource<DynamicType = ()>>(value: Value) -> Self {
+    pub(crate) fn new<K: Resource<DynamicType = ()>>(value: Value) -> Self {
         Self { resource: ApiResource::erase::<K>(&()), value }
     }
 

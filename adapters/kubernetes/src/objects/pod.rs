@@ -111,6 +111,9 @@ fn container(config: &Config, pod: &Prepared, container: &ContainerSpec) -> Valu
             value[field] = words.iter().map(|word| literal(word)).collect();
         }
     }
+    if let Some(group) = pod.images.get(&container.name).and_then(|image| image.group) {
+        value["securityContext"]["runAsGroup"] = group.into();
+    }
     if let Some(dir) = &container.working_dir {
         value["workingDir"] = dir.as_str().into();
     }

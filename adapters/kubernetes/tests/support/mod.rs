@@ -63,8 +63,8 @@ pub(crate) struct Images(pub(crate) Arc<NodeImages>);
 impl NodeRegistry for Images {
     async fn open(&self, image: Shipped<'_>) -> Result<NodeImage, EngineError> {
         let opened = self.0.open(image.token, image.key, image.image, image.user).await?;
-        let apocryph_oci::registry::NodeImage { manifest, architecture, has_command, .. } = opened;
-        Ok(NodeImage { manifest, architecture, has_command })
+        let apocryph_oci::registry::NodeImage { manifest, architecture, has_command, group, .. } = opened;
+        Ok(NodeImage { manifest, architecture, has_command, group })
     }
 
     fn retain(&self, token: &str, manifests: &[Digest]) {

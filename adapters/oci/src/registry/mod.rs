@@ -18,6 +18,7 @@ mod answer;
 mod body;
 mod decrypted;
 mod grants;
+mod image_file;
 mod node_images;
 mod range;
 mod refusal;

@@ -24,6 +24,7 @@ use tokio::net::TcpListener;
 
 use super::answer::read_manifest;
 use super::grants::{Grants, Token};
+use super::image_file::{SealedLayer, read_file};
 use super::shelf::{Content, Shelf};
 use super::{BlobFiles, serve_shelf};
 use crate::limits::MAX_LAYERS;
@@ -57,6 +58,9 @@ pub enum ImageError {
     /// A layer was shipped in the clear.
     #[error("layer {0} is not encrypted: images are shipped encrypted")]
     NotEncrypted(Digest),
+    /// The image knows no such group.
+    #[error("its image has no group {0:?}: use a number, or a name of its /etc/group")]
+    Group(String),
     /// The provider's store failed.
     #[error("cannot read {digest} from the store: {problem}")]
     Store {
@@ -74,6 +78,7 @@ impl From<ImageError> for EngineError {
             ImageError::Malformed { .. } => "image-malformed",
             ImageError::NoKey(_) | ImageError::Key { .. } => "image-key",
             ImageError::NotEncrypted(_) => "image-not-encrypted",
+            ImageError::Group(_) => "user-unknown",
             ImageError::Store { .. } => {
                 tracing::error!(%error, "an image cannot be opened");
                 let text = "the provider's own store cannot be read: try again later";
@@ -95,6 +100,8 @@ pub struct NodeImage {
     pub architecture: String,
     /// Whether it says itself what to run.
     pub has_command: bool,
+    /// The number of the group in `user:group`, which nodes take by number only.
+    pub group: Option<u32>,
 }
 
 /// The images that nodes may pull. What is opened is kept in memory only.
@@ -152,6 +159,10 @@ impl NodeImages {
             blobs.insert(descriptor.digest, held);
             layers.push(descriptor);
         }
+        let group = match user.and_then(|user| user.split_once(':')) {
+            Some((_, group)) => Some(self.group_id(image, &layers, &blobs, group).await?),
+            None => None,
+        };
         let config_digest = hold(&mut blobs, config_bytes.clone());
         let plain = Manifest::new(Descriptor::new(CONFIG, config_digest, config_bytes.len() as u64), layers);
         let plain = serde_json::to_vec(&plain)
@@ -159,7 +170,7 @@ impl NodeImages {
         let manifest = hold(&mut blobs, plain.into());
         self.insert(&token, Opened { manifest, blobs });
         let Platform { os, architecture } = config.platform;
-        Ok(NodeImage { manifest, os, architecture, has_command })
+        Ok(NodeImage { manifest, os, architecture, has_command, group })
     }
 
     /// Closes all of a token's images but these, which are given as nodes name them.
@@ -181,6 +192,36 @@ impl NodeImages {
         let store = |problem| ImageError::Store { digest, problem };
         let file = self.files.open(digest).await.map_err(store)?.ok_or(ImageError::Missing(digest))?;
         read_manifest(file, digest).await.map_err(store)
+    }
+
+    /// The number of a group, by itself or by the image's `/etc/group`.
+    async fn group_id(
+        &self,
+        image: Digest,
+        layers: &[Descriptor],
+        blobs: &HashMap<Digest, Held>,
+        group: &str,
+    ) -> Result<u32, ImageError> {
+        if let Some(id) = id(group) {
+            return Ok(id);
+        }
+        let store = |problem| ImageError::Store { digest: image, problem };
+        let mut sealed = Vec::new();
+        for layer in layers {
+            let Some(Held::Layer { encrypted, keys }) = blobs.get(&layer.digest) else { continue };
+            let file = self.files.open(*encrypted).await.map_err(store)?;
+            let file = file.ok_or(ImageError::Missing(*encrypted))?;
+            sealed.push(SealedLayer { file, keys: keys.clone(), media_type: layer.media_type.clone() });
+        }
+        let read = tokio::task::spawn_blocking(move || read_file(sealed, "etc/group")).await;
+        let file = read.map_err(|problem| store(problem.into()))?;
+        let malformed = |problem: io::Error| {
+            let problem = problem.to_string();
+            ImageError::Malformed { what: "layers", problem }
+        };
+        let file = file.map_err(malformed)?.unwrap_or_default();
+        let found = String::from_utf8_lossy(&file).lines().find_map(|line| id_of_line(line, group));
+        found.ok_or_else(|| ImageError::Group(group.to_owned()))
     }
 
     fn insert(&self, token: &Token, image: Opened) {
@@ -248,6 +289,17 @@ fn opened_layer(layer: &Descriptor, key: &DeploymentKey) -> Result<(Descriptor, 
         .map_err(|problem| ImageError::Key { digest: encrypted, problem })?;
     let descriptor = Descriptor::new(media_type, keys.plain_digest(), layer.size);
     Ok((descriptor, Held::Layer { encrypted, keys }))
+}
+
+/// A line of group(5).
+fn id_of_line(line: &str, group: &str) -> Option<u32> {
+    let mut fields = line.split(':');
+    (fields.next()? == group).then(|| fields.nth(1).and_then(id)).flatten()
+}
+
+/// The highest id means "none" to the kernel.
+fn id(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|id| *id != u32::MAX)
 }
 
 fn hold(blobs: &mut HashMap<Digest, Held>, bytes: Bytes) -> Digest {
