@@ -15,7 +15,9 @@ use crate::cluster_error::{ClusterError, Doing as _};
 const AT_A_TIME: usize = 8;
 
 /// API group, resource, and what is done with it, in all namespaces.
-const RIGHTS: [(&str, &str, &[&str]); 13] = [
+type Right = (&'static str, &'static str, &'static [&'static str]);
+
+const RIGHTS: [Right; 13] = [
     ("", "namespaces", &["get", "list", "create", "patch", "delete"]),
     ("", "pods", &["get", "list", "watch", "create", "delete"]),
     ("", "pods/log", &["get"]),
@@ -33,24 +35,23 @@ const RIGHTS: [(&str, &str, &[&str]); 13] = [
 
 /// One lack for each resource with something that is not allowed.
 pub(super) async fn check(cluster: &Cluster) -> Vec<Lack> {
-    let questions = stream::iter(RIGHTS).map(|(group, resource, verbs)| async move {
-        let mut missing = Vec::new();
-        for verb in verbs {
-            if !is_allowed(cluster, group, resource, verb).await? {
-                missing.push(*verb);
-            }
-        }
-        Ok::<_, ClusterError>((!missing.is_empty()).then(|| lack(group, resource, &missing)))
-    });
-    let answers: Vec<_> = questions.buffered(AT_A_TIME).collect().await;
-    let lacks = answers.into_iter().filter_map(|answer| answer.unwrap_or_else(|error| Some(unreachable(&error))));
-    lacks.collect()
+    let questions: Vec<_> = RIGHTS.into_iter().map(|right| missing(cluster, right)).collect();
+    let answers: Vec<_> = stream::iter(questions).buffered(AT_A_TIME).collect().await;
+    let lack = |answer: Result<Option<Lack>, ClusterError>| answer.unwrap_or_else(|e| Some(unreachable(&e)));
+    answers.into_iter().filter_map(lack).collect()
 }
 
-fn lack(group: &str, resource: &str, verbs: &[&str]) -> Lack {
+async fn missing(cluster: &Cluster, (group, resource, verbs): Right) -> Result<Option<Lack>, ClusterError> {
+    let mut missing = Vec::new();
+    for verb in verbs {
+        if !is_allowed(cluster, group, resource, verb).await? {
+            missing.push(*verb);
+        }
+    }
     let dot = if group.is_empty() { "" } else { "." };
-    let what = format!("the right to {} {resource}{dot}{group}", verbs.join(", "));
-    fatal(what, "give it to the daemon's account by a ClusterRole")
+    let what = format!("the right to {} {resource}{dot}{group}", missing.join(", "));
+    let lack = || fatal(what, "give it to the daemon's account by a ClusterRole");
+    Ok((!missing.is_empty()).then(lack))
 }
 
 async fn is_allowed(cluster: &Cluster, group: &str, resource: &str, verb: &str) -> Result<bool, ClusterError> {
