@@ -219,7 +219,12 @@ pub async fn output_is_logged(subject: &mut dyn Subject) {
     let apart = subject.tells_streams_apart();
     assert_eq!(
         found,
-        [(absent, "listen", apart), ("one", "talk", false), ("three", "listen", false), ("two", "talk", apart)]
+        [
+            (absent, "listen", apart),
+            ("one", "talk", false),
+            ("three", "listen", false),
+            ("two", "talk", apart)
+        ]
     );
     engine.scale(pod.id, 0).await.unwrap();
     let query = LogQuery { container: Some("talk".parse().unwrap()), ..LogQuery::default() };

@@ -107,7 +107,8 @@ async fn unbounded_pids(cluster: &Cluster, node: &str) -> Result<Option<Lack>, C
     let config: Configz = cluster.client.request(request).await.doing(doing())?;
     let bounded = config.kubeletconfig.pod_pids_limit.is_some_and(|limit| limit > 0);
     Ok((!bounded).then(|| {
-        let what = format!("a bound on processes: on node {node} one pod can start as many as the node bears");
+        let what =
+            format!("a bound on processes: on node {node} one pod can start as many as the node bears");
         advice(what, "set podPidsLimit in the kubelets' configuration")
     }))
 }
@@ -116,7 +117,8 @@ async fn storage(cluster: &Cluster) -> Result<Vec<Lack>, ClusterError> {
     let classes: Api<StorageClass> = Api::all(cluster.client.clone());
     let classes = classes.list(&ListParams::default()).await.doing("list storage classes")?.items;
     let names: BTreeSet<String> = classes.iter().map(|class| class.name_any()).collect();
-    let is_default = |class: &StorageClass| class.annotations().get(DEFAULT_CLASS).is_some_and(|v| v == "true");
+    let is_default =
+        |class: &StorageClass| class.annotations().get(DEFAULT_CLASS).is_some_and(|v| v == "true");
     Ok(match &cluster.config.storage_class {
         Some(name) if !names.contains(name) => {
             vec![fatal(format!("the storage class {name}: there are {names:?}"), "set engine.storage-class")]

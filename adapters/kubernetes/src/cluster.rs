@@ -127,7 +127,8 @@ impl Cluster {
     }
 
     pub(crate) async fn create_pod(&self, namespace: &str, pod: Value) -> Result<Pod, ClusterError> {
-        let pod: Pod = serde_json::from_value(pod).map_err(std::io::Error::other).doing("write down a pod")?;
+        let pod: Pod =
+            serde_json::from_value(pod).map_err(std::io::Error::other).doing("write down a pod")?;
         let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
         self.pods(namespace).create(&params, &pod).await.doing("create a pod")
     }
@@ -140,7 +141,8 @@ impl Cluster {
         uid: Option<String>,
         grace_seconds: u32,
     ) -> Result<bool, ClusterError> {
-        let mut params = DeleteParams { grace_period_seconds: Some(grace_seconds), ..DeleteParams::default() };
+        let mut params =
+            DeleteParams { grace_period_seconds: Some(grace_seconds), ..DeleteParams::default() };
         if uid.is_some() {
             params = params.preconditions(Preconditions { uid, resource_version: None });
         }

@@ -102,7 +102,8 @@ impl KubernetesEngine {
                 user: container.user.as_deref(),
             };
             let image = self.registry.open(shipped).await?;
-            let has_words = |words: &Option<Vec<String>>| words.as_ref().is_some_and(|words| !words.is_empty());
+            let has_words =
+                |words: &Option<Vec<String>>| words.as_ref().is_some_and(|words| !words.is_empty());
             if !has_words(&container.entrypoint) && !has_words(&container.command) && !image.has_command {
                 return Err(command_missing(&container.name));
             }

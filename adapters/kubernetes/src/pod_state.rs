@@ -61,7 +61,8 @@ pub(crate) fn lifetime(pod: &Pod) -> (Option<u64>, Option<u64>) {
         let running = state(status).running.and_then(|running| running.started_at);
         running.or_else(|| terminated(status).and_then(|terminated| terminated.started_at))
     };
-    let finished = |status: &ContainerStatus| terminated(status).and_then(|terminated| terminated.finished_at);
+    let finished =
+        |status: &ContainerStatus| terminated(status).and_then(|terminated| terminated.finished_at);
     let start = statuses.iter().filter_map(started).map(|time| millis(&time)).min();
     let end = statuses.iter().filter_map(finished).map(|time| millis(&time)).min();
     (start, end)
@@ -191,11 +192,13 @@ fn cannot_start(container: &str, problem: &str) -> EngineError {
 fn waiting_for(pod: &Pod) -> Option<Fault> {
     let status = pod.status.as_ref()?;
     let unscheduled = status.conditions.as_deref().unwrap_or_default().iter();
-    let mut unscheduled = unscheduled.filter(|condition| condition.reason.as_deref() == Some("Unschedulable"));
+    let mut unscheduled =
+        unscheduled.filter(|condition| condition.reason.as_deref() == Some("Unschedulable"));
     if let Some(condition) = unscheduled.next() {
         return Some(no_room(&words(condition.message.as_deref().unwrap_or_default())));
     }
-    let waiting = statuses(pod).into_iter().find_map(|status| Some((status.name.clone(), state(&status).waiting?)));
+    let waiting =
+        statuses(pod).into_iter().find_map(|status| Some((status.name.clone(), state(&status).waiting?)));
     let (name, waiting) = waiting?;
     let reason = waiting.reason.unwrap_or_default();
     match reason.as_str() {
@@ -215,7 +218,8 @@ fn waiting_for(pod: &Pod) -> Option<Fault> {
 
 /// The cluster's words, bounded and on one line.
 pub(crate) fn words(message: &str) -> String {
-    let line: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MOST_WORDS).collect();
+    let line: String =
+        message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MOST_WORDS).collect();
     line.trim().to_owned()
 }
 
@@ -232,9 +236,7 @@ mod tests {
     }
 
     fn with(web: Value, db: Value) -> Pod {
-        let status = |name: &str, state: Value| {
-            json!({ "name": name, "state": state, "image": "", "imageID": "", "ready": false, "restartCount": 0 })
-        };
+        let status = |name: &str, state: Value| json!({ "name": name, "state": state, "image": "", "imageID": "", "ready": false, "restartCount": 0 });
         pod(json!({ "phase": "Running", "containerStatuses": [status("web", web), status("db", db)] }))
     }
 
@@ -272,7 +274,8 @@ mod tests {
         assert!(oom.text.contains("container db ended by itself with exit code 3"), "{oom}");
         let oom = fault(&with(terminated("OOMKilled", "", 137), running()));
         assert!(oom.code == "out-of-memory" && oom.text.contains("32Mi"), "{oom}");
-        let start = fault(&with(terminated("StartError", "exec: \"/bin/none\": no such file", 128), running()));
+        let start =
+            fault(&with(terminated("StartError", "exec: \"/bin/none\": no such file", 128), running()));
         assert!(start.code == "command" && start.text.contains("/bin/none"), "{start}");
         let user = json!({ "waiting": { "reason": "CreateContainerError", "message": "no users found" } });
         assert_eq!(fault(&with(user, running())).code, "user-unknown");

@@ -21,7 +21,11 @@ const NODES_AT_A_TIME: usize = 4;
 const PULL_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Returns once all nodes have the pod's images.
-pub(crate) async fn pull(cluster: &Cluster, pod: &Prepared, nodes: BTreeSet<String>) -> Result<(), EngineError> {
+pub(crate) async fn pull(
+    cluster: &Cluster,
+    pod: &Prepared,
+    nodes: BTreeSet<String>,
+) -> Result<(), EngineError> {
     let pulls = stream::iter(nodes).map(|node| async move { pull_to(cluster, pod, &node).await });
     pulls.buffer_unordered(NODES_AT_A_TIME).try_collect().await
 }
@@ -70,7 +74,8 @@ fn outcome(pod: &Pod) -> Option<Result<(), EngineError>> {
         return Some(Err(problem));
     }
     let wanted = pod.spec.as_ref().map_or(0, |spec| spec.containers.len());
-    let made = |status: &&ContainerStatus| status.state.as_ref().is_some_and(|state| state.terminated.is_some());
+    let made =
+        |status: &&ContainerStatus| status.state.as_ref().is_some_and(|state| state.terminated.is_some());
     if wanted > 0 && statuses.iter().filter(made).count() == wanted {
         return Some(Ok(()));
     }
@@ -121,14 +126,17 @@ mod tests {
                 })
             })
             .collect();
-        let pod = json!({ "spec": { "containers": containers }, "status": { "containerStatuses": statuses } });
+        let pod =
+            json!({ "spec": { "containers": containers }, "status": { "containerStatuses": statuses } });
         outcome(&serde_json::from_value(pod).unwrap())
     }
 
     #[test]
     fn a_pull_is_done_when_every_container_was_made() {
-        let made = json!({ "terminated": { "reason": "StartError", "exitCode": 128, "message": "exec: none" } });
-        let waiting = |reason: &str, message: &str| json!({ "waiting": { "reason": reason, "message": message } });
+        let made =
+            json!({ "terminated": { "reason": "StartError", "exitCode": 128, "message": "exec: none" } });
+        let waiting =
+            |reason: &str, message: &str| json!({ "waiting": { "reason": reason, "message": message } });
         assert_eq!(outcome_of(&[made.clone(), made.clone()]), Some(Ok(())));
         assert_eq!(outcome_of(&[made.clone(), waiting("ContainerCreating", "")]), None);
         assert_eq!(outcome_of(&[made.clone(), waiting("ErrImagePull", "connection refused")]), None);

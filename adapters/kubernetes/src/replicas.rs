@@ -467,5 +467,9 @@ fn lost() -> Fault {
 }
 
 fn late() -> Fault {
-    Fault::passing(Who::Provider, "start-late", "the provider's cluster did not start the pod in time: try again")
+    Fault::passing(
+        Who::Provider,
+        "start-late",
+        "the provider's cluster did not start the pod in time: try again",
+    )
 }

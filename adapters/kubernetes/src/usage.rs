@@ -118,9 +118,7 @@ mod tests {
 
     #[test]
     fn the_greater_of_the_whole_and_its_parts_was_used() {
-        let cpu = |seconds: u64, nanos: u64| {
-            json!({ "time": format!("2026-11-23T10:00:0{seconds}Z"), "usageCoreNanoSeconds": nanos })
-        };
+        let cpu = |seconds: u64, nanos: u64| json!({ "time": format!("2026-11-23T10:00:0{seconds}Z"), "usageCoreNanoSeconds": nanos });
         let summary = json!({ "node": {}, "pods": [{
             "podRef": { "name": "r-1", "namespace": "n", "uid": "u-1" },
             "cpu": cpu(1, 3_000_999),

@@ -23,13 +23,7 @@ pub struct Entry {
 }
 
 /// Appends an entry; `since_epoch` is its time.
-pub fn write_entry(
-    out: &mut Vec<u8>,
-    since_epoch: Duration,
-    stderr: bool,
-    partial: bool,
-    text: &[u8],
-) {
+pub fn write_entry(out: &mut Vec<u8>, since_epoch: Duration, stderr: bool, partial: bool, text: &[u8]) {
     let stream = if stderr { "stderr" } else { "stdout" };
     let tag = if partial { 'P' } else { 'F' };
     // Writing to a vector cannot fail.

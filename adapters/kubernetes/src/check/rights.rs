@@ -54,7 +54,12 @@ async fn missing(cluster: &Cluster, (group, resource, verbs): Right) -> Result<O
     Ok((!missing.is_empty()).then(lack))
 }
 
-async fn is_allowed(cluster: &Cluster, group: &str, resource: &str, verb: &str) -> Result<bool, ClusterError> {
+async fn is_allowed(
+    cluster: &Cluster,
+    group: &str,
+    resource: &str,
+    verb: &str,
+) -> Result<bool, ClusterError> {
     let (resource, subresource) = resource.split_once('/').map_or((resource, None), |(r, s)| (r, Some(s)));
     let attributes = ResourceAttributes {
         group: Some(group.into()),

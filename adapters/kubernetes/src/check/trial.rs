@@ -45,9 +45,11 @@ pub(super) async fn check(cluster: &Cluster) -> Result<Vec<Lack>, ClusterError> 
 }
 
 async fn try_in(cluster: &Cluster, namespace: &str) -> Result<Vec<Lack>, ClusterError> {
-    cluster.apply(&Object::new::<Namespace>(json!({
-        "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace },
-    }))).await?;
+    cluster
+        .apply(&Object::new::<Namespace>(json!({
+            "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace },
+        })))
+        .await?;
     let image = format!("{}/{POD}@sha256:{}", cluster.config.registry, "0".repeat(64));
     // The namespace's own service account comes a moment later than the namespace.
     let deadline = Instant::now() + SET_UP;
@@ -89,7 +91,10 @@ fn address(pod: &Pod) -> Option<IpAddr> {
 fn pull(pod: &Pod) -> Option<String> {
     let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
     let waiting = statuses.first()?.state.as_ref()?.waiting.as_ref()?;
-    waiting.message.clone().filter(|_| waiting.reason.as_deref().is_some_and(|reason| reason.contains("Pull")))
+    waiting
+        .message
+        .clone()
+        .filter(|_| waiting.reason.as_deref().is_some_and(|reason| reason.contains("Pull")))
 }
 
 fn unreached(registry: &str, message: &str) -> Option<Lack> {
@@ -101,15 +106,18 @@ fn unreached(registry: &str, message: &str) -> Option<Lack> {
 
 async fn policy(cluster: &Cluster, namespace: &str, address: IpAddr) -> Result<Option<Lack>, ClusterError> {
     if !is_reached(address).await {
-        let what = format!("a route to the pods: {address} does not answer this host, so the gateway has none");
+        let what =
+            format!("a route to the pods: {address} does not answer this host, so the gateway has none");
         return Ok(Some(fatal(what, "run the daemon in the cluster, or route its pods' network to here")));
     }
-    cluster.apply(&Object::new::<NetworkPolicy>(json!({
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": { "name": POD, "namespace": namespace },
-        "spec": { "podSelector": {}, "policyTypes": ["Ingress", "Egress"] },
-    }))).await?;
+    cluster
+        .apply(&Object::new::<NetworkPolicy>(json!({
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": { "name": POD, "namespace": namespace },
+            "spec": { "podSelector": {}, "policyTypes": ["Ingress", "Egress"] },
+        })))
+        .await?;
     let deadline = Instant::now() + ENFORCED;
     while is_reached(address).await {
         if Instant::now() > deadline {

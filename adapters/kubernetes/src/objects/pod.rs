@@ -10,17 +10,8 @@ use crate::labels::{CHANNEL, REPLICA, RESERVED, ROLE, SPEC};
 
 /// What root in a container may do: change owners and users within its own files, listen on any
 /// port. Not: raw packets, devices, another root directory, anything of the host's.
-const CAPABILITIES: [&str; 9] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "NET_BIND_SERVICE",
-    "SETGID",
-    "SETPCAP",
-    "SETUID",
-];
+const CAPABILITIES: [&str; 9] =
+    ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETGID", "SETPCAP", "SETUID"];
 /// The group that owns a pod's volumes, which all of its containers are in: whatever user they run
 /// as, they can write to them.
 const VOLUME_GROUP: u32 = 65_533;

@@ -26,16 +26,8 @@ const NOT_PUBLIC_V4: [&str; 14] = [
 ];
 /// The same, with IPv4 in its disguises; but for mapped addresses, which are on no wire and which
 /// Kubernetes refuses.
-const NOT_PUBLIC_V6: [&str; 8] = [
-    "::/127",
-    "64:ff9b::/96",
-    "100::/64",
-    "2001:db8::/32",
-    "2002::/16",
-    "fc00::/7",
-    "fe80::/10",
-    "ff00::/8",
-];
+const NOT_PUBLIC_V6: [&str; 8] =
+    ["::/127", "64:ff9b::/96", "100::/64", "2001:db8::/32", "2002::/16", "fc00::/7", "fe80::/10", "ff00::/8"];
 
 /// In from the gateway and from the pod's own replicas; out to those, to the cluster's DNS and to
 /// the public internet, of which the nodes' own addresses are no part.

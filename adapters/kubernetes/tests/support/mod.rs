@@ -10,8 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use apocryph_kubernetes::{Config, KubernetesEngine, NodeImage, NodeRegistry, Shipped};
@@ -30,6 +30,7 @@ use tokio::net::TcpListener;
 
 /// The engine under test and what it stands on.
 pub(crate) struct Bench {
+    name: String,
     pub(crate) config: Config,
     engine: Option<KubernetesEngine>,
     registry: Arc<Images>,
@@ -118,19 +119,24 @@ impl Bench {
         let images = Arc::new(NodeImages::new(blobs.clone(), grants.clone()));
         let address = serve(cluster.host, images.clone()).await;
         trust(address);
-        let mut config =
-            Config::new(fresh_name().parse().unwrap(), dir.path().join("data"), address.to_string());
+        let name = fresh_name();
+        let mut config = Config::new(name.parse().unwrap(), dir.path().join("data"), address.to_string());
         config.kubeconfig = Some(cluster.kubeconfig);
         config.stop_grace = Duration::from_secs(1);
         config.gateways.networks = vec![format!("{}/32", cluster.host)];
         let registry = Arc::new(Images(images));
         let engine = Some(KubernetesEngine::open(config.clone(), registry.clone()).await.unwrap());
         let (key, shipped, host) = (DeploymentKey::generate().unwrap(), Vec::new(), cluster.host);
-        Self { config, engine, registry, grants, key, blobs, shipped, host, dir }
+        Self { name, config, engine, registry, grants, key, blobs, shipped, host, dir }
     }
 
     pub(crate) fn engine(&self) -> &KubernetesEngine {
         self.engine.as_ref().unwrap()
+    }
+
+    /// The engine's name.
+    pub(crate) fn instance(&self) -> &str {
+        &self.name
     }
 
     fn put(&mut self, bytes: &[u8]) -> Digest {

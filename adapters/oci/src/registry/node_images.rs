@@ -257,17 +257,12 @@ impl Shelf for NodeImages {
 
 /// Serves `images` to the nodes on `listener`, until `shutdown` is ready and the answers under way
 /// are out.
-pub async fn serve_nodes(
-    listener: TcpListener,
-    images: Arc<NodeImages>,
-    shutdown: impl Future<Output = ()>,
-) {
+pub async fn serve_nodes(listener: TcpListener, images: Arc<NodeImages>, shutdown: impl Future<Output = ()>) {
     serve_shelf(listener, images, shutdown).await;
 }
 
 fn parse<T: serde::de::DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, ImageError> {
-    serde_json::from_slice(bytes)
-        .map_err(|error| ImageError::Malformed { what, problem: error.to_string() })
+    serde_json::from_slice(bytes).map_err(|error| ImageError::Malformed { what, problem: error.to_string() })
 }
 
 fn check_layers(manifest: &Manifest, config: &Config) -> Result<(), ImageError> {
@@ -319,4 +314,123 @@ fn with_user(mut config: Value, user: &str) -> Bytes {
     }
     config["config"]["User"] = user.into();
     config.to_string().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use apocryph_model::ChannelId;
+    use apocryph_provider::Registry as _;
+    use apocryph_seal::{LayerEncryptor, encrypted_media_type};
+    use serde_json::json;
+    use std::fs::File;
+    use std::io::{Seek as _, Write as _};
+    use tokio::io::AsyncReadExt as _;
+
+    const LAYER: &[u8] = b"a layer";
+
+    struct Files(HashMap<Digest, Vec<u8>>);
+
+    #[async_trait]
+    impl BlobFiles for Files {
+        async fn open(&self, digest: Digest) -> io::Result<Option<File>> {
+            let Some(bytes) = self.0.get(&digest) else { return Ok(None) };
+            let mut file = tempfile::tempfile()?;
+            file.write_all(bytes)?;
+            file.rewind()?;
+            Ok(Some(file))
+        }
+    }
+
+    /// An image, its blobs, and the key to it.
+    fn shipped() -> (Digest, Files, Vec<u8>) {
+        let key = DeploymentKey::generate().unwrap();
+        let mut encryptor = LayerEncryptor::new().unwrap();
+        let cipher = encryptor.update(LAYER).unwrap().to_vec();
+        let layer = encryptor.finish().unwrap();
+        let config = json!({
+            "os": "linux", "architecture": "amd64", "config": { "Cmd": ["/bin/true"] },
+            "rootfs": { "type": "layers", "diff_ids": [sha256(LAYER)] },
+        });
+        let config = config.to_string().into_bytes();
+        let manifest = json!({
+            "schemaVersion": 2,
+            "config": { "mediaType": CONFIG, "digest": sha256(&config), "size": config.len() },
+            "layers": [{
+                "mediaType": encrypted_media_type("application/vnd.oci.image.layer.v1.tar"),
+                "digest": layer.digest, "size": layer.size,
+                "annotations": layer.keys.to_annotations(&[&key.public().unwrap()]).unwrap(),
+            }],
+        });
+        let manifest = manifest.to_string().into_bytes();
+        let image = sha256(&manifest);
+        let blobs = [cipher, config, manifest].map(|bytes| (sha256(&bytes), bytes));
+        (image, Files(blobs.into()), key.to_pkcs8().unwrap().to_vec())
+    }
+
+    async fn read(images: &NodeImages, token: &str, digest: Digest) -> Option<Vec<u8>> {
+        match images.shelf_open(token, digest).await? {
+            Content::Bytes(bytes) => Some(bytes.to_vec()),
+            Content::File(_) => panic!("nothing goes out as it is stored"),
+            Content::Layer { file, keys } => {
+                let size = file.metadata().unwrap().len();
+                let file = tokio::fs::File::from_std(file);
+                let mut plain = Vec::new();
+                let mut reader = crate::registry::decrypted::Decrypted::new(file, keys, size).unwrap();
+                reader.read_to_end(&mut plain).await.unwrap();
+                Some(plain)
+            }
+        }
+    }
+
+    impl NodeImages {
+        async fn shelf_open(&self, token: &str, digest: Digest) -> Option<Content> {
+            Shelf::open(self, &Token::new(token), digest).await.unwrap()
+        }
+    }
+
+    #[tokio::test]
+    async fn an_image_is_opened_to_its_own_pod_alone() {
+        let (image, files, key) = shipped();
+        let grants = Arc::new(Grants::new(&[7; 32]));
+        let digests: Vec<Digest> = files.0.keys().copied().collect();
+        let mine = grants.admit(ChannelId([1; 32]), &digests);
+        let theirs = grants.admit(ChannelId([2; 32]), &[]);
+        let images = NodeImages::new(Arc::new(files), grants.clone());
+        let opened = images.open(&mine, &key, image, None).await.unwrap();
+        assert!(opened.has_command && opened.architecture == "amd64");
+        let manifest = read(&images, &mine, opened.manifest).await.unwrap();
+        let manifest: Manifest = serde_json::from_slice(&manifest).unwrap();
+        assert_eq!(manifest.layers[0].digest, sha256(LAYER));
+        assert_eq!(read(&images, &mine, manifest.layers[0].digest).await.as_deref(), Some(LAYER));
+
+        for digest in [opened.manifest, manifest.layers[0].digest, manifest.config.digest] {
+            assert_eq!(read(&images, &theirs, digest).await, None);
+        }
+        let stolen = images.open(&theirs, &key, image, None).await;
+        assert!(matches!(stolen, Err(ImageError::Missing(missing)) if missing == image));
+        images.retain(&mine, &[]);
+        assert_eq!(read(&images, &mine, opened.manifest).await, None);
+    }
+
+    #[tokio::test]
+    async fn the_pods_user_is_put_into_its_image() {
+        let (image, files, key) = shipped();
+        let grants = Arc::new(Grants::new(&[7; 32]));
+        let digests: Vec<Digest> = files.0.keys().copied().collect();
+        let token = grants.admit(ChannelId([1; 32]), &digests);
+        let images = NodeImages::new(Arc::new(files), grants);
+        let plain = images.open(&token, &key, image, None).await.unwrap();
+        let guest = images.open(&token, &key, image, Some("guest:7")).await.unwrap();
+        assert_eq!((plain.group, guest.group), (None, Some(7)));
+        assert_ne!(plain.manifest, guest.manifest);
+        let manifest = read(&images, &token, guest.manifest).await.unwrap();
+        let manifest: Manifest = serde_json::from_slice(&manifest).unwrap();
+        let config = read(&images, &token, manifest.config.digest).await.unwrap();
+        let config: Value = serde_json::from_slice(&config).unwrap();
+        assert_eq!(
+            (&config["config"]["User"], &config["config"]["Cmd"][0]),
+            (&"guest:7".into(), &"/bin/true".into())
+        );
+    }
 }
