@@ -295,6 +295,8 @@ contract Payment is IPayment, EIP712, ReentrancyGuardTransient {
         if (slot.openedAt == 0) return 0;
         if (slot.maxRate == 0) return type(uint256).max;
         uint256 end = slot.openedAt + uint256(slot.deposited) * RATE_SCALE / slot.maxRate;
+        // Only told, never paid by.
+        // slither-disable-next-line timestamp
         return end > block.timestamp ? end - block.timestamp : 0;
     }
 

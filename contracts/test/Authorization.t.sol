@@ -5,11 +5,10 @@ import {ERC3009} from "@openzeppelin/contracts/token/ERC20/extensions/draft-ERC3
 import {ERC20} from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
 import {IERC20Errors} from "@openzeppelin/contracts/interfaces/draft-IERC6093.sol";
 import {IPayment} from "../src/IPayment.sol";
+import {AuthorizedToken} from "./AuthorizedToken.sol";
 import {Base} from "./Base.sol";
 import {FeeToken} from "./HostileTokens.sol";
 import {TestToken} from "./TestToken.sol";
-
-contract AuthorizedToken is TestToken, ERC3009 {}
 
 contract AuthorizedFeeToken is FeeToken, ERC3009 {
     function _update(address from, address to, uint256 value) internal override(FeeToken, ERC20) {

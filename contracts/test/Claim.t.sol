@@ -47,6 +47,14 @@ contract ClaimTest is Base {
         refuses(terms(), 1, unsigned(), IPayment.Refusal.NotOpen);
     }
 
+    function test_refuses_after_withdrawal() public {
+        open(100);
+        unlock();
+        pass(DELAY);
+        withdraw();
+        refuses(terms(), 1, unsigned(), IPayment.Refusal.NotOpen);
+    }
+
     function test_refuses_other_terms() public {
         open(100);
         pass(1);

@@ -65,6 +65,44 @@ contract ClaimManyTest is Base {
         eq(payment.channel(items[2].id).claimed, 6);
     }
 
+    function test_every_payment_is_told() public {
+        add("a", 0, 1);
+        add("b", 0, 2);
+        for (uint256 i = 0; i < 2; ++i) {
+            vm.expectEmit(address(payment));
+            emit IPayment.Claimed(items[i].id, used(i + 1), uint128(i + 1));
+        }
+        claimAll();
+    }
+
+    function test_skips_what_was_closed() public {
+        add("a", 0, 10);
+        vm.prank(provider);
+        payment.close(publisher, keccak256("a"));
+        expectSkipped(items[0].id, IPayment.Refusal.NotOpen);
+        claimAll();
+    }
+
+    function test_skips_what_was_claimed_before() public {
+        add("a", 0, 10);
+        claimAll();
+        expectSkipped(items[0].id, IPayment.Refusal.NothingDue);
+        claimAll();
+        eq(token.balanceOf(payout), 10);
+    }
+
+    function test_what_is_skipped_does_not_part_a_transfer() public {
+        offered.push(terms());
+        offered[1].payout = stranger;
+        add("a", 0, 1);
+        add("b", 1, 0);
+        add("c", 0, 2);
+        vm.recordLogs();
+        claimAll();
+        eq(transfers(), 1);
+        eq(token.balanceOf(payout), 3);
+    }
+
     function test_pays_each_payout_address_its_own() public {
         offered.push(terms());
         offered[1].payout = stranger;

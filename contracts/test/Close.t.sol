@@ -56,5 +56,21 @@ contract CloseTest is Base {
         vm.prank(provider);
         vm.expectRevert(refused(IPayment.Refusal.WrongTerms));
         payment.settleAndClose(publisher, POD, 1, t, used(1), unsigned());
+        eq(payment.channel(id).deposited, 100);
+    }
+
+    function test_settle_and_close_needs_the_meters_signature() public {
+        IPayment.Opening memory o = opening(100);
+        o.terms = meteredTerms();
+        open(o);
+        pass(1);
+        vm.prank(provider);
+        vm.expectRevert(refused(IPayment.Refusal.BadSignature));
+        payment.settleAndClose(publisher, POD, 1, o.terms, used(30), unsigned());
+        IPayment.Signature memory s = compact(signed(METER_KEY, statement(1, used(30))));
+        vm.prank(provider);
+        (uint128 paid, uint128 refunded) = payment.settleAndClose(publisher, POD, 1, o.terms, used(30), s);
+        eq(paid, 30);
+        eq(refunded, 70);
     }
 }

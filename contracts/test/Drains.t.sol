@@ -3,7 +3,7 @@ pragma solidity 0.8.30;
 
 import {IPayment} from "../src/IPayment.sol";
 import {Base} from "./Base.sol";
-import {FeeToken, ReenteringToken} from "./HostileTokens.sol";
+import {FeeToken} from "./HostileTokens.sol";
 
 /// Ways in which channels of this kind were drained before, each tried here.
 contract DrainsTest is Base {
@@ -211,19 +211,5 @@ contract DrainsTest is Base {
         payment.settleAndClose(publisher, POD, 2, terms(), used(5), unsigned());
         eq(token.balanceOf(publisher), 1e30);
         eq(token.balanceOf(provider) + token.balanceOf(payout), 0);
-    }
-
-    function test_reentering_while_a_deposit_arrives() public {
-        ReenteringToken evil = new ReenteringToken();
-        fund(evil, publisher);
-        fund(evil, address(evil));
-        IPayment.Opening memory o = opening(1000);
-        o.terms.token = evil;
-        open(o);
-        evil.arm(address(payment), abi.encodeCall(IPayment.topUp, (id, 1)));
-        vm.prank(publisher);
-        payment.topUp(id, 10);
-        ok(!evil.succeeded(), "the call back went through");
-        eq(payment.channel(id).deposited, 1010);
     }
 }

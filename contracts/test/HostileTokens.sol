@@ -65,6 +65,7 @@ contract ReenteringToken is TestToken {
     address public target;
     bytes public call;
     bool public succeeded;
+    bytes public answer;
 
     function arm(address at, bytes calldata what) external {
         (target, call) = (at, what);
@@ -74,8 +75,34 @@ contract ReenteringToken is TestToken {
         if (target != address(0)) {
             address at = target;
             target = address(0);
-            (succeeded,) = at.call(call);
+            (succeeded, answer) = at.call(call);
         }
         super._update(from, to, value);
+    }
+}
+
+/// Answers nothing at all, as some of the oldest tokens do.
+contract SilentToken is TestToken {
+    function transfer(address to, uint256 value) public override returns (bool) {
+        super.transfer(to, value);
+        assembly ("memory-safe") {
+            return(0, 0)
+        }
+    }
+
+    function transferFrom(address from, address to, uint256 value) public override returns (bool) {
+        super.transferFrom(from, to, value);
+        assembly ("memory-safe") {
+            return(0, 0)
+        }
+    }
+}
+
+/// Changes what its holders have, as tokens do that follow the value of something else.
+contract RebasingToken is TestToken {
+    function rebase(address account, uint256 balance) external {
+        uint256 before = balanceOf(account);
+        if (balance > before) _mint(account, balance - before);
+        else _burn(account, before - balance);
     }
 }

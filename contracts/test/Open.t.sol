@@ -48,6 +48,8 @@ contract OpenTest is Base {
         IPayment.Opening memory o = opening(1);
         o.terms.token = IERC20(address(0x70CE2));
         reverts(o, abi.encodeWithSelector(IPayment.NotAToken.selector, address(0x70CE2)));
+        o.terms.token = IERC20(address(0));
+        reverts(o, abi.encodeWithSelector(IPayment.NotAToken.selector, address(0)));
     }
 
     function test_refuses_a_token_that_answers_false() public {
@@ -68,14 +70,29 @@ contract OpenTest is Base {
         );
     }
 
+    function refusesBounds(uint32 min, uint32 max) internal {
+        vm.expectRevert(abi.encodeWithSelector(IPayment.InvalidDelayBounds.selector, min, max));
+        new Payment(min, max);
+    }
+
     function test_bounds_of_the_unlock_delay_are_bounded_themselves() public {
-        vm.expectRevert(abi.encodeWithSelector(IPayment.InvalidDelayBounds.selector, 0, 1));
-        new Payment(0, 1);
-        vm.expectRevert(abi.encodeWithSelector(IPayment.InvalidDelayBounds.selector, 2, 1));
-        new Payment(2, 1);
-        vm.expectRevert(abi.encodeWithSelector(IPayment.InvalidDelayBounds.selector, 1, 2 ** 24));
-        new Payment(1, 2 ** 24);
-        eq(new Payment(1, 2 ** 24 - 1).maxUnlockDelay(), 2 ** 24 - 1);
+        refusesBounds(0, 1);
+        refusesBounds(2, 1);
+        refusesBounds(1, 2 ** 24);
+        Payment widest = new Payment(1, 2 ** 24 - 1);
+        eq(widest.minUnlockDelay(), 1);
+        eq(widest.maxUnlockDelay(), 2 ** 24 - 1);
+        eq(new Payment(7, 7).maxUnlockDelay(), 7);
+    }
+
+    function test_delays_at_the_bounds_are_taken() public {
+        uint32[2] memory delays = [uint32(1 hours), uint32(90 days)];
+        for (uint256 i = 0; i < 2; ++i) {
+            IPayment.Opening memory o = opening(1);
+            (o.podId, o.unlockDelay) = (bytes32(i), delays[i]);
+            open(o);
+            eq(payment.channel(payment.channelId(publisher, provider, o.podId)).unlockDelay, delays[i]);
+        }
     }
 
     function test_opens_and_tells_everything() public {

@@ -56,6 +56,21 @@ contract RedeemTest is Base {
         refuses(60, signed(PUBLISHER_KEY, voucher(2, 60)), IPayment.Refusal.BadSignature);
         refuses(60, signedFor(PUBLISHER_KEY, content, stranger, block.chainid), IPayment.Refusal.BadSignature);
         refuses(60, signedFor(PUBLISHER_KEY, content, address(payment), 5), IPayment.Refusal.BadSignature);
+        bytes32 own = id;
+        id = payment.channelId(publisher, provider, keccak256("another"));
+        bytes memory another = signed(PUBLISHER_KEY, voucher(1, 60));
+        id = own;
+        refuses(60, another, IPayment.Refusal.BadSignature);
+    }
+
+    function test_only_the_provider_redeems() public {
+        open(100);
+        bytes memory signature = signed(PUBLISHER_KEY, voucher(1, 60));
+        IPayment.Terms memory t = terms();
+        bytes32 other = payment.channelId(publisher, payout, POD);
+        vm.prank(payout);
+        vm.expectRevert(abi.encodeWithSelector(IPayment.NotOpen.selector, other));
+        payment.redeem(publisher, POD, t, 60, signature);
     }
 
     function test_pays_once_and_without_regard_to_the_cap() public {

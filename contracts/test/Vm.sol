@@ -28,4 +28,7 @@ interface Vm {
     function getRecordedLogs() external returns (Log[] memory);
     function snapshotGasLastCall(string calldata group, string calldata name) external returns (uint256);
     function chainId(uint256 id) external;
+    function envOr(string calldata name, uint256 otherwise) external view returns (uint256);
+    function setEnv(string calldata name, string calldata value) external;
+    function toString(uint256 value) external pure returns (string memory);
 }

@@ -21,6 +21,8 @@ pub enum Fate {
     Status(u16),
     /// It is answered with this JSON-RPC error.
     Error(i64, &'static str),
+    /// It is answered with this result.
+    Answer(Value),
     /// The chain gets it, but its answer is lost.
     LoseAnswer,
 }
@@ -80,6 +82,10 @@ async fn serve(client: TcpStream, upstream: SocketAddr, decide: &Decide) -> io::
             let error =
                 json!({ "jsonrpc": "2.0", "id": asked["id"], "error": { "code": code, "message": message } });
             answer(&mut client, 200, &error.to_string()).await
+        }
+        Fate::Answer(result) => {
+            let told = json!({ "jsonrpc": "2.0", "id": asked["id"], "result": result });
+            answer(&mut client, 200, &told.to_string()).await
         }
         Fate::LoseAnswer => http_post_json(upstream, &body).await.map(drop),
     }

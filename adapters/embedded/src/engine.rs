@@ -73,6 +73,7 @@ impl EmbeddedEngine {
             limit: config.image_limit,
         };
         let watch = tokio::spawn(storage_watch::watch(Arc::downgrade(&replicas))).abort_handle();
+        replicas.fill_spares();
         let (prepared, turns, layers) = Default::default();
         Ok(Self { config, run_dir, store, images, replicas, prepared, turns, layers, watch, _alone: alone })
     }
@@ -83,6 +84,7 @@ impl EmbeddedEngine {
     /// # Errors
     /// [`HostError`] where something is left that should not be.
     pub async fn close(self) -> Result<(), HostError> {
+        self.replicas.close_spares().await;
         if !self.store.all()?.is_empty() || !self.replicas.is_empty() {
             return Ok(());
         }

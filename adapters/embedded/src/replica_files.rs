@@ -31,6 +31,8 @@ pub(crate) struct Record {
     /// Of the spec that it runs.
     pub(crate) spec: Digest,
     pub(crate) address: Ipv4Addr,
+    /// The name of the host's end of its link.
+    pub(crate) link: String,
     pub(crate) reserved: Resources,
     /// Layers that must stay while it runs.
     pub(crate) layers: Vec<PathBuf>,

@@ -28,6 +28,13 @@ fn eventually(holds: impl Fn() -> bool) {
     }
 }
 
+/// proc(5), `PPid`.
+fn parent(process: i32) -> nix::unistd::Pid {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
+    nix::unistd::Pid::from_raw(parent.trim().parse().unwrap())
+}
+
 #[test]
 fn secrets_stand_in_memory_only() {
     with_engine(|bench| {
@@ -64,8 +71,8 @@ fn the_shims_end_is_the_replicas_end() {
             let replica = bench.engine().scale(pod.id, 1).await.unwrap().remove(0);
             let before = bench.engine().sample().await.unwrap();
             // What the runtime forks is known by the runtime's command line until it executes.
-            eventually(|| bench.processes("98765").len() == 1 && bench.processes(&replica.id).len() == 1);
-            let shim = nix::unistd::Pid::from_raw(bench.processes(&replica.id)[0]);
+            eventually(|| bench.processes("98765").len() == 1);
+            let shim = parent(bench.processes("98765")[0]);
             nix::sys::signal::kill(shim, nix::sys::signal::Signal::SIGKILL).unwrap();
             let fault = ended(bench, &pod, &replica.id).await.expect("a fault");
             assert_eq!((fault.who, fault.code.as_str()), (Who::Provider, "shim-killed"));

@@ -10,6 +10,7 @@
 use crate::endpoints::Endpoints;
 use crate::failure::{chain_error, refused};
 use crate::key::Key;
+use crate::nonce::Submitted;
 use crate::transaction::{Fees, Order, Sent};
 use alloy::eips::BlockId;
 use alloy::primitives::{Address, B256, Bytes, TxKind, U256};
@@ -25,11 +26,6 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 use url::Url;
 
-/// How often a nonce is chosen anew before giving up.
-const NONCE_TRIES: usize = 8;
-/// How often the account's nonce has to be seen past a transaction's, without a receipt of it,
-/// before the transaction counts as displaced.
-const DISPLACED_LOOKS: usize = 5;
 /// How long to wait between two looks: at first, and at most.
 const LOOK_AFTER: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
@@ -56,18 +52,9 @@ pub struct Account {
     key: Key,
     confirmations: u64,
     patience: Patience,
-    /// The nonce after the last one that was used here. Held while one is chosen.
     next_nonce: Mutex<u64>,
-    /// Transactions that are waited for.
+    /// How many transactions are waited for.
     waiting: AtomicUsize,
-}
-
-/// What an endpoint said to a transaction.
-enum Submitted {
-    /// It is in the pool, or may be: no endpoint answered.
-    Perhaps,
-    /// The nonce is another transaction's.
-    NonceTaken,
 }
 
 /// What became of a transaction.
@@ -113,6 +100,20 @@ impl Account {
 
     pub(crate) fn rpc(&self) -> &RootProvider {
         &self.rpc
+    }
+
+    /// The nonce after the last one that was used here. Held while one is chosen.
+    pub(crate) fn next_nonce(&self) -> &Mutex<u64> {
+        &self.next_nonce
+    }
+
+    /// Whether a transaction is waited for.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    pub(crate) fn begin_waiting(&self) -> Waiting<'_> {
+        Waiting::of(&self.waiting)
     }
 
     pub(crate) fn error(&self, error: &TransportError) -> ChainError {
@@ -178,8 +179,7 @@ impl Account {
             let request = self.request(to, value, &input);
             let gas = self.estimate(request).await?;
             let order = Order { chain: self.chain, to, value, input: input.clone(), gas };
-            let sent = self.submit_first(&order).await?;
-            let _waiting = Waiting::of(&self.waiting);
+            let (sent, _waiting) = self.submit_first(&order, give_up).await?;
             if let Some(receipt) = self.wait(&order, sent, give_up).await? {
                 return self.judge(&order, receipt).await;
             }
@@ -203,44 +203,6 @@ impl Account {
         Ok(Fees { most: now.max_fee_per_gas, tip: now.max_priority_fee_per_gas })
     }
 
-    /// Chooses a nonce and submits. Others may send from this account at the same time.
-    async fn submit_first(&self, order: &Order) -> Result<Sent, ChainError> {
-        let fees = self.fees().await?.told_apart();
-        let mut next = self.next_nonce.lock().await;
-        let mut least = if self.waiting.load(Ordering::Relaxed) > 0 { *next } else { 0 };
-        for _ in 0..NONCE_TRIES {
-            let count = self.rpc.get_transaction_count(self.address()).pending().await;
-            let nonce = count.map_err(|e| self.error(&e))?.max(least);
-            let sent = order.sign(&self.key, nonce, fees)?;
-            match self.submit(&sent).await? {
-                Submitted::Perhaps => {
-                    *next = nonce + 1;
-                    return Ok(sent);
-                }
-                Submitted::NonceTaken => least = nonce + 1,
-            }
-        }
-        Err(ChainError::Unavailable("the account's nonces are all taken by other transactions".into()))
-    }
-
-    async fn submit(&self, sent: &Sent) -> Result<Submitted, ChainError> {
-        let Err(error) = self.rpc.send_raw_transaction(&sent.raw).await else {
-            return Ok(Submitted::Perhaps);
-        };
-        let said = error.as_error_resp().map(|e| e.message.to_ascii_lowercase()).unwrap_or_default();
-        let says = |texts: &[&str]| texts.iter().any(|text| said.contains(text));
-        if says(&["already known", "already imported", "known transaction"]) {
-            return Ok(Submitted::Perhaps);
-        }
-        if says(&["nonce too low", "underpriced", "nonce is too low"]) {
-            return Ok(Submitted::NonceTaken);
-        }
-        match self.error(&error) {
-            ChainError::Unavailable(_) => Ok(Submitted::Perhaps),
-            refused => Err(refused),
-        }
-    }
-
     /// Waits for the receipt; `None` where another transaction took the nonce.
     async fn wait(
         &self,
@@ -251,16 +213,12 @@ impl Account {
         let mut attempts = vec![first];
         let mut bump = Instant::now() + self.patience.bump_after;
         let mut pause = LOOK_AFTER.0;
-        let mut taken = 0;
         loop {
             match self.look(&attempts).await {
                 Ok(Fate::Mined(receipt)) => return Ok(Some(*receipt)),
-                Ok(Fate::NonceTaken) => taken += 1,
-                Ok(Fate::Waiting) => taken = 0,
+                Ok(Fate::NonceTaken) => return Ok(None),
+                Ok(Fate::Waiting) => {}
                 Err(error) => tracing::debug!(%error, "cannot look for the transaction"),
-            }
-            if taken == DISPLACED_LOOKS {
-                return Ok(None);
             }
             if Instant::now() >= give_up {
                 return Err(pending(&attempts));
@@ -282,10 +240,10 @@ impl Account {
             let confirmed = mined <= self.confirmed_block().await?;
             return Ok(if confirmed { Fate::Mined(Box::new(receipt)) } else { Fate::Waiting });
         }
-        let count =
-            self.rpc.get_transaction_count(self.address()).latest().await.map_err(|e| self.error(&e))?;
-        let ours = attempts.first().map(|sent| sent.nonce);
-        Ok(if ours.is_some_and(|nonce| count > nonce) { Fate::NonceTaken } else { Fate::Waiting })
+        let Some(nonce) = attempts.first().map(|sent| sent.nonce) else { return Ok(Fate::Waiting) };
+        let other = |hash: &B256| attempts.iter().all(|sent| sent.hash != *hash);
+        let displaced = self.confirmed_with(nonce).await?.is_some_and(|hash| other(&hash));
+        Ok(if displaced { Fate::NonceTaken } else { Fate::Waiting })
     }
 
     /// Submits the transaction again with a higher fee, in place of the last attempt.
@@ -317,7 +275,8 @@ impl Account {
 }
 
 /// Counts a transaction as waited for while it lives.
-struct Waiting<'a>(&'a AtomicUsize);
+#[derive(Debug)]
+pub(crate) struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
     fn of(count: &'a AtomicUsize) -> Self {

@@ -14,10 +14,12 @@ mod failure;
 mod history;
 mod key;
 mod keystore;
+mod nonce;
 mod offering;
 mod packing;
 mod provider;
 mod publisher;
+mod signed_opening;
 mod token;
 mod transaction;
 

@@ -68,11 +68,11 @@ impl Chain for Evm {
         let token = Address::from(opening.token.0);
         self.expect_balance(token, opening.deposit).await?;
         let opening = call_of(opening)?;
-        if let Some(opened) = self.open_with_permit(&opening).await? {
+        if let Some(opened) = self.open_signed(&opening).await? {
             return Ok(opened);
         }
-        self.allow(token, Amount(opening.amount)).await?;
-        let receipt = self.account.execute(self.payment, &Payment::openCall { opening }).await?;
+        let amount = Amount(opening.amount);
+        let receipt = self.pay_in(token, amount, &Payment::openCall { opening }).await?;
         Ok(transaction(&receipt))
     }
 
@@ -80,9 +80,8 @@ impl Chain for Evm {
         self.check().await?;
         let token = Address::from(channel.token.0);
         self.expect_balance(token, amount).await?;
-        self.allow(token, amount).await?;
         let call = Payment::topUpCall { id: B256::from(channel.id().0), amount: amount.0 };
-        Ok(transaction(&self.account.execute(self.payment, &call).await?))
+        Ok(transaction(&self.pay_in(token, amount, &call).await?))
     }
 
     async fn unlock(&self, channel: &Channel) -> Result<TransactionId, ChainError> {
@@ -117,32 +116,6 @@ impl Chain for Evm {
     async fn claims(&self, id: ChannelId) -> Result<Vec<Claimed>, ChainError> {
         self.check().await?;
         self.claim_history(id).await
-    }
-}
-
-impl Evm {
-    /// Opens the channel in one transaction; `None` where that takes an allowance before.
-    async fn open_with_permit(
-        &self,
-        opening: &IPayment::Opening,
-    ) -> Result<Option<TransactionId>, ChainError> {
-        let amount = Amount(opening.amount);
-        if self.is_allowed(opening.terms.token, amount).await? {
-            return Ok(None);
-        }
-        let Some(permit) = self.permit(opening.terms.token, amount).await? else {
-            return Ok(None);
-        };
-        let call = Payment::openWithPermitCall { opening: opening.clone(), permit };
-        match self.account.execute(self.payment, &call).await {
-            Ok(receipt) => Ok(Some(transaction(&receipt))),
-            // Some tokens have the functions of EIP-2612, but permits of their own.
-            Err(ChainError::Reverted(reason)) => {
-                tracing::debug!(reason, "the token does not take the permit");
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
     }
 }
 

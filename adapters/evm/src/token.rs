@@ -1,11 +1,12 @@
 //! ERC-20 tokens: what they are called, who holds how much, and who may take it.
 
-use crate::abi::{IPayment, TestToken};
+use crate::abi::TestToken;
 use crate::evm::{Evm, no_contract};
 use crate::failure::amount;
 use alloy::eips::BlockId;
-use alloy::primitives::{Address, B256, U256, keccak256};
-use alloy::sol_types::{SolCall, SolValue};
+use alloy::primitives::{Address, U256};
+use alloy::rpc::types::TransactionReceipt;
+use alloy::sol_types::SolCall;
 use apocryph_model::{Amount, ChainError};
 use apocryph_publisher::Token;
 
@@ -13,11 +14,15 @@ use apocryph_publisher::Token;
 const MAX_SYMBOL: usize = 16;
 /// More decimals than any token has that people write amounts of.
 const MAX_DECIMALS: u8 = 36;
-/// How long a permit is good for, in seconds: as long as a transaction may take.
-const PERMIT_LASTS: u64 = 3600;
+/// How often a payment is tried before its refusal counts.
+const ALLOWANCE_TRIES: usize = 5;
 
 impl Evm {
-    async fn ask_token<C: SolCall>(&self, token: Address, call: &C) -> Result<C::Return, ChainError> {
+    pub(crate) async fn ask_token<C: SolCall>(
+        &self,
+        token: Address,
+        call: &C,
+    ) -> Result<C::Return, ChainError> {
         let answer = self.account.view(token, call, BlockId::latest()).await?;
         answer.ok_or_else(|| no_contract("token", token))
     }
@@ -53,9 +58,40 @@ impl Evm {
         self.ask_token(token, &call).await.map(amount)
     }
 
-    /// Lets the Payment contract take `needed`, by a transaction of its own where it may not yet.
-    /// Some tokens take a new allowance only where none is left: there it is set to zero before.
-    pub(crate) async fn allow(&self, token: Address, needed: Amount) -> Result<(), ChainError> {
+    /// Makes a call by which the Payment contract takes `needed`, and before that allows it to,
+    /// where it may not yet. Another program with the same key may change the allowance in between,
+    /// so a refusal counts once it comes again; nothing is sent for what is sure to be refused.
+    pub(crate) async fn pay_in<C: SolCall>(
+        &self,
+        token: Address,
+        needed: Amount,
+        call: &C,
+    ) -> Result<TransactionReceipt, ChainError> {
+        let mut tries = 1;
+        loop {
+            match self.allow_and_execute(token, needed, call).await {
+                Err(ChainError::Reverted(reason)) if tries < ALLOWANCE_TRIES => {
+                    tracing::debug!(reason, "refused, perhaps for want of an allowance");
+                }
+                done => return done,
+            }
+            tries += 1;
+        }
+    }
+
+    async fn allow_and_execute<C: SolCall>(
+        &self,
+        token: Address,
+        needed: Amount,
+        call: &C,
+    ) -> Result<TransactionReceipt, ChainError> {
+        self.allow(token, needed).await?;
+        self.account.execute(self.payment, call).await
+    }
+
+    /// By a transaction of its own where the Payment contract may not take as much yet. Some tokens
+    /// take a new allowance only where none is left: there, and only there, it is set to zero before.
+    async fn allow(&self, token: Address, needed: Amount) -> Result<(), ChainError> {
         let allowed = self.allowance(token).await?;
         if allowed >= needed {
             return Ok(());
@@ -73,48 +109,4 @@ impl Evm {
         let call = TestToken::approveCall { spender: self.payment, value: U256::from(value.0) };
         self.account.execute(token, &call).await.map(drop)
     }
-
-    /// A permit for the Payment contract to take `value` (EIP-2612); `None` where the token knows
-    /// none.
-    pub(crate) async fn permit(
-        &self,
-        token: Address,
-        value: Amount,
-    ) -> Result<Option<IPayment::Permit>, ChainError> {
-        let owner = self.account.address();
-        let Some(nonce) = known(self.ask_token(token, &TestToken::noncesCall { owner }).await)? else {
-            return Ok(None);
-        };
-        let Some(domain) = known(self.ask_token(token, &TestToken::DOMAIN_SEPARATORCall {}).await)? else {
-            return Ok(None);
-        };
-        let deadline = U256::from(self.newest_time().await?.saturating_add(PERMIT_LASTS));
-        let kind =
-            keccak256("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)");
-        let content = (kind, owner, self.payment, U256::from(value.0), nonce, deadline).abi_encode();
-        let signature = self
-            .account
-            .key()
-            .sign_digest(typed_data(domain, keccak256(content)))
-            .map_err(|error| ChainError::Unavailable(error.to_string()))?;
-        Ok(Some(IPayment::Permit {
-            deadline,
-            v: 27 + u8::from(signature.v()),
-            r: signature.r().into(),
-            s: signature.s().into(),
-        }))
-    }
-}
-
-/// What a function answered that not every token has.
-fn known<T>(answer: Result<T, ChainError>) -> Result<Option<T>, ChainError> {
-    match answer {
-        Err(ChainError::NoContract { .. } | ChainError::Reverted(_)) => Ok(None),
-        other => other.map(Some),
-    }
-}
-
-/// The digest that is signed for typed data (EIP-712).
-fn typed_data(domain: B256, content: B256) -> B256 {
-    keccak256([&[0x19, 0x01], domain.as_slice(), content.as_slice()].concat())
 }

@@ -47,5 +47,9 @@ fn ask(mut stream: TcpStream, host: &str) {
     stream.write_all(request.as_bytes()).unwrap();
     let mut status = [0; 12];
     stream.read_exact(&mut status).unwrap();
-    assert_eq!(&status[8..], b" 200", "{}", String::from_utf8_lossy(&status));
+    if &status[8..] != b" 200" {
+        let mut rest = String::new();
+        stream.read_to_string(&mut rest).unwrap();
+        panic!("{}{rest}", String::from_utf8_lossy(&status));
+    }
 }

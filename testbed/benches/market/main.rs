@@ -1,6 +1,6 @@
 //! What people see of the real programs, as figures, a line of JSON each: how long a request waits
 //! for a pod at zero, how long a deploy takes to its first byte, what a warm request costs. Needs
-//! root.
+//! root. Those whose names are given (`cold_start`, `deploy`, `proxy`), or all.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark that fails has nothing to report")]
 
@@ -30,12 +30,24 @@ async fn main() {
     market.add_provider(&Offer { name: "bench".into(), account: 8, price: 3 }).await.unwrap();
     let publisher = market.publisher(PUBLISHER).await.unwrap();
     let mut bench = Bench { market, publisher };
-    println!("{}", cold_start::measure(&bench).await);
-    println!("{}", deploy::measure(&bench).await);
-    println!("{}", proxy::measure(&mut bench).await);
+    if is_wanted("cold_start") {
+        println!("{}", cold_start::measure(&bench).await);
+    }
+    if is_wanted("deploy") {
+        println!("{}", deploy::measure(&bench).await);
+    }
+    if is_wanted("proxy") {
+        println!("{}", proxy::measure(&mut bench).await);
+    }
     for daemon in &mut bench.market.daemons {
         daemon.stop().await.unwrap();
     }
+}
+
+/// Whether a figure is named on the command line; where none is, all are wanted.
+fn is_wanted(name: &str) -> bool {
+    let mut names = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).peekable();
+    names.peek().is_none() || names.any(|wanted| wanted == name)
 }
 
 impl Bench {

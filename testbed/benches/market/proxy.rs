@@ -34,7 +34,7 @@ containers:
     ports:
       - http: 80
     resources: {cpu: 1, memory: 64Mi, storage: 64Mi}
-scale: {min: 1, max: 1, idle: 60s}
+scale: {min: 0, max: 1, idle: 10m}
 ";
 
 /// A proxy under load: its process, and where it listens.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use apocryph_evm::{Evm, deploy_test_token, mint};
+use apocryph_evm::{Evm, mint};
 use apocryph_model::{
     Address, Amount, Blob, ChainError, ChannelId, Digest, Offering, PodId, ProvisionRequest, Rate, Tariff,
     Terms,
@@ -10,8 +10,10 @@ use apocryph_model::{
 use apocryph_publisher::{Chain, Opening};
 use apocryph_testbed::chain::DevChain;
 use apocryph_testbed::market::Market;
+use apocryph_testbed::until::until;
+use serde_json::{Value, json};
 
-use crate::pods::{close, insist};
+use crate::pods::{PATIENCE, close, insist};
 use crate::stranger::{Stranger, offering, place, wire};
 
 /// A token, of which a channel's full rate takes a thousandth a second.
@@ -149,9 +151,21 @@ fn missing() -> Blob {
     Blob { digest: Digest([3; 32]), size: 1000, cid }
 }
 
+/// The test token has one address, where the market's stands: this is another with its code.
 async fn token_of_nobody(market: &Market) -> Address {
     let account = market.chain.account(DevChain::key(ELSEWHERE));
-    let token = deploy_test_token(&account).await.unwrap();
+    let exported: Value =
+        serde_json::from_str(include_str!("../../../adapters/evm/abi/TestToken.json")).unwrap();
+    let making = json!({ "from": DevChain::key(ELSEWHERE).address(), "data": exported["bytecode"] });
+    let made = market.chain.call("eth_sendTransaction", json!([making])).await.unwrap();
+    let mut token = None;
+    let mined = async || {
+        let receipt = market.chain.call("eth_getTransactionReceipt", json!([made])).await?;
+        token = receipt["contractAddress"].as_str().map(|address| address.parse().unwrap());
+        Ok(token.is_some())
+    };
+    until("the token is deployed", PATIENCE, mined).await.unwrap();
+    let token = token.unwrap();
     mint(&account, token, DevChain::key(PUBLISHER).address(), DEPOSIT).await.unwrap();
     token
 }

@@ -1,4 +1,4 @@
-//! The shim alone, for this crate's tests and benchmark: `apocryph-shim shim <replica directory>`.
+//! The shim alone, for this crate's tests and benchmark: `apocryph-shim shim <run directory>`.
 
 use std::process::ExitCode;
 

@@ -59,7 +59,8 @@ impl Network {
     }
 
     /// Connects the network namespace of the calling thread: `host` is a socket of the host's
-    /// namespace, `host_netns` that namespace itself, `link` the name of the host's end.
+    /// namespace, `host_netns` that namespace itself, `link` the name of the host's end, which is
+    /// off: nothing is counted until it is switched on.
     pub(crate) fn connect(
         &self,
         host: &Netlink,
@@ -74,6 +75,11 @@ impl Network {
         let eth0 = inside.index("eth0")?.ok_or(io::ErrorKind::NotFound)?;
         inside.add_address(eth0, address, self.subnet.prefix())?;
         inside.add_default_route(self.subnet.gateway())
+    }
+
+    /// Lets packets through a link.
+    pub(crate) fn switch_on(link: &str) -> io::Result<()> {
+        Netlink::open()?.set_up(link)
     }
 
     /// Deletes the host's end of a replica's link, and so both.

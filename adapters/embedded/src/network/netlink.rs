@@ -72,7 +72,7 @@ impl Netlink {
         self.create(veth.name(name.into()).address(mac.to_vec()).up().build())
     }
 
-    /// Makes a link a port of the bridge that talks to no other isolated port, and sets it up.
+    /// Makes a link a port of the bridge that talks to no other isolated port.
     pub(super) fn attach_isolated(&self, name: &str, bridge: u32) -> io::Result<()> {
         self.change(LinkUnspec::new_with_name(name).controller(bridge).build())?;
         let mut isolate = LinkUnspec::new_with_name(name).build();
@@ -80,8 +80,7 @@ impl Netlink {
             LinkInfo::PortKind(InfoPortKind::Bridge),
             LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::Isolated(true)])),
         ]));
-        self.change(isolate)?;
-        self.change(LinkUnspec::new_with_name(name).up().build())
+        self.change(isolate)
     }
 
     pub(super) fn set_up(&self, name: &str) -> io::Result<()> {

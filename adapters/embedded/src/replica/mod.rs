@@ -1,9 +1,10 @@
 //! The replicas of one engine, from their launch to their last reading.
 //!
 //! ```text
-//! launch --> [live] --stop, or a container ends by itself--> shim ends
-//!              |                                                 |
-//!   daemon restarts: found by its record, connected again        v
+//! [spare] --launch--> [live] --stop, or a container ends by itself--> shim ends
+//!    |                  |                                          |
+//!    |     daemon restarts: found by its record, connected again   v
+//!   ends with the daemon
 //!                                        settle: read what is final, write it down,
 //!                                        clear everything else away --> [ended]
 //! [ended] --forget, and its fault scaled away--> nothing
@@ -11,12 +12,12 @@
 
 mod compose;
 mod ended;
-mod launch;
 mod live;
+mod spare;
+mod spares;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::Child;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,14 +29,15 @@ use apocryph_provider::{EngineError, Reading, Replica, ReplicaState};
 use crate::cgroup::Cgroups;
 use crate::config::{CGROUP, Config};
 use crate::host_error::{Doing as _, HostError};
-use crate::network::{Addresses, Network, Traffic};
+use crate::network::{Network, Traffic};
 use crate::pod_store::{PodStore, remove_all};
 use crate::replica_files::{Bounded, End, Record, Started, StopCommand, boot_ms, read_json};
 use crate::run_dir::RunDir;
 pub(crate) use compose::Prepared;
 use ended::{Ended, EndedReplicas};
-use launch::Launch;
 use live::{Live, Seen, until_closed};
+use spare::Spare;
+use spares::{Spares, on_a_thread};
 
 /// How long a shim may take to end after its containers' grace.
 const SHIM_GRACE: Duration = Duration::from_secs(10);
@@ -46,8 +48,7 @@ pub(crate) struct Replicas {
     run_dir: RunDir,
     store: PodStore,
     cgroups: Cgroups,
-    network: Network,
-    addresses: Mutex<Addresses>,
+    spares: Spares,
     live: Mutex<BTreeMap<String, Arc<Live>>>,
     ended: EndedReplicas,
 }
@@ -61,54 +62,59 @@ impl Replicas {
         network: Network,
     ) -> Result<Arc<Self>, HostError> {
         let replicas = Arc::new(Self {
-            addresses: Mutex::new(Addresses::new(config.subnet)),
+            spares: Spares::new(&config, network),
             cgroups: Cgroups::detect().doing("find the cgroups")?,
             ended: EndedReplicas::open(run_dir.ended())?,
             live: Mutex::default(),
             config,
             run_dir,
             store,
-            network,
         });
         for id in names_in(replicas.run_dir.replicas())? {
             let record = read_json::<Record>(&replicas.run_dir.replica(&id).record());
             match record.doing("read a replica's record")? {
                 Some(record) if !replicas.ended.contains(&id) => replicas.adopt(record, None).await?,
-                _ => replicas.clear_away(&id),
+                record => replicas.clear_away(&id, record.map(|record| record.link)),
             }
         }
         replicas.sweep_scratch()?;
         Ok(replicas)
     }
 
+    /// Sees to it that the next start finds a shim that is ready.
+    pub(crate) fn fill_spares(self: &Arc<Self>) {
+        let replicas = self.clone();
+        tokio::spawn(async move { replicas.spares.fill().await });
+    }
+
     /// Starts one replica and returns when its containers have been started.
     pub(crate) async fn launch(self: &Arc<Self>, pod: &Prepared) -> Result<(), EngineError> {
-        let address = lock(&self.addresses).take().ok_or_else(no_address)?;
-        let record = self.record(pod, address);
-        let id = record.id.clone();
-        let launched = self.launch_as(pod, record).await;
+        let spare = self.spares.take().await?.ok_or_else(no_address)?;
+        let record = self.record(pod, &spare);
+        let launched = self.launch_as(pod, record.clone(), spare).await;
         if launched.is_err() {
-            self.in_background(move |replicas| replicas.clear_away(&id)).await?;
-            lock(&self.addresses).give_back(address);
+            let address = record.address;
+            self.in_background(move |replicas| replicas.clear_away(&record.id, Some(record.link))).await?;
+            self.spares.give_back(address);
         }
+        self.fill_spares();
         launched
     }
 
-    async fn launch_as(self: &Arc<Self>, pod: &Prepared, record: Record) -> Result<(), EngineError> {
+    async fn launch_as(
+        self: &Arc<Self>,
+        pod: &Prepared,
+        record: Record,
+        spare: Spare,
+    ) -> Result<(), EngineError> {
         compose::write_files(&self.config, &self.run_dir, &self.store, pod, &record)?;
-        let launch = Launch {
-            shim: self.config.shim.clone(),
-            dir: self.run_dir.replica(&record.id),
-            network: self.network,
-            link: link_of(&record.id),
-            address: record.address,
-        };
-        let child = launch.run().await?;
+        let id = record.id.clone();
+        let child = on_a_thread(move || spare.run(&id)).await??;
         tracing::info!(replica = record.id, address = %record.address, "run");
         Ok(self.adopt(record, Some(child)).await?)
     }
 
-    fn record(&self, pod: &Prepared, address: Ipv4Addr) -> Record {
+    fn record(&self, pod: &Prepared, spare: &Spare) -> Record {
         let id = format!("{}-{:016x}", pod.id.short(), rand::random::<u64>());
         Record {
             bounded: compose::bounded(&self.store, pod, &id),
@@ -116,7 +122,8 @@ impl Replicas {
             pod: pod.id,
             publisher: pod.publisher,
             spec: pod.digest,
-            address,
+            address: spare.address,
+            link: spare.link.clone(),
             reserved: pod.spec.reserved(),
             layers: pod.layers(),
         }
@@ -124,7 +131,7 @@ impl Replicas {
 
     /// Goes on with a replica that has been started, by this engine or an earlier one.
     async fn adopt(self: &Arc<Self>, record: Record, child: Option<Child>) -> Result<(), HostError> {
-        lock(&self.addresses).adopt(record.address);
+        self.spares.adopt(record.address);
         let dir = self.run_dir.replica(&record.id);
         let Ok((live, connection)) = Live::connect(&dir, record.clone()).await else {
             return self
@@ -252,7 +259,7 @@ impl Replicas {
         let started = read_json::<Started>(&self.run_dir.replica(&record.id).started());
         let started = started.doing("read a start")?;
         let running_ms = started.map_or(0, |started| now.saturating_sub(started.boot_ms));
-        let traffic = traffic.get(&link_of(&record.id)).copied().unwrap_or_default();
+        let traffic = traffic.get(&record.link).copied().unwrap_or_default();
         let cpu_us = self.cgroups.cpu_us(&self.cgroup(&record.id)).doing("read a cgroup")?;
         let seen = live.see(Seen { cpu_us, running_ms, traffic });
         Ok(Reading {
@@ -272,6 +279,11 @@ impl Replicas {
         lock(&self.live).is_empty() && self.ended.is_empty()
     }
 
+    /// Ends what waits for replicas to come; from now on nothing does.
+    pub(crate) async fn close_spares(&self) {
+        self.spares.close().await;
+    }
+
     /// Removes the cgroup of all replicas, none of which is left.
     pub(crate) fn close(&self) -> Result<(), HostError> {
         let removed = self.cgroups.remove(&self.config.name.cgroup());
@@ -287,8 +299,8 @@ impl Replicas {
         let ended = self.end_of(record, seen);
         match self.ended.write(&ended) {
             Ok(()) => {
-                self.clear_away(&record.id);
-                lock(&self.addresses).give_back(record.address);
+                self.clear_away(&record.id, Some(record.link.clone()));
+                self.spares.give_back(record.address);
             }
             // The record stays: the next start settles it.
             Err(error) => tracing::error!(%error, replica = record.id, "a last reading is not written"),
@@ -330,12 +342,11 @@ impl Replicas {
 
     /// Removes everything of a replica that does not run; its own directory last. What cannot be
     /// removed now is at the next start.
-    fn clear_away(&self, id: &str) {
+    fn clear_away(&self, id: &str, link: Option<String>) {
         let dir = self.run_dir.replica(id);
-        let link = link_of(id);
         let steps = [
             self.cgroups.remove(&self.cgroup(id)).doing("remove a cgroup"),
-            Network::disconnect(&link).doing("delete a link"),
+            link.map_or(Ok(()), |link| Network::disconnect(&link)).doing("delete a link"),
             self.remove_runtime_state(id),
             remove_all(&self.store.scratch().join(id)),
             remove_all(&dir.0),
@@ -372,12 +383,6 @@ impl Replicas {
         let done = tokio::task::spawn_blocking(move || work(&replicas)).await;
         done.map_err(|error| HostError::new("work in the background", error))
     }
-}
-
-/// The name of the host's end of a replica's link; a link's name has 15 characters at most.
-fn link_of(id: &str) -> String {
-    let random = id.rsplit('-').next().unwrap_or(id);
-    format!("ap{}", random.get(..12).unwrap_or(random))
 }
 
 fn names_in(dir: PathBuf) -> Result<Vec<String>, HostError> {

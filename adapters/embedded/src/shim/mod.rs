@@ -3,9 +3,10 @@
 //!
 //! ```text
 //! daemon --spawns into new pid, net, ipc, uts and mount namespaces--> shim (its process 1)
-//!   shim: mounts the containers' roots, writes their bundles
-//!   daemon: connects the network, says go
-//!   shim: has the runtime start every container, tells the daemon, supervises
+//!   shim: makes them its own, waits            daemon: connects the network
+//!   daemon: says which replica it is; if it ends before, so does the shim
+//!   shim: mounts the containers' roots, writes their bundles, has the runtime start every container,
+//!         tells the daemon, supervises
 //!
 //!   supervise: [running] --stop command, or a container ends by itself--> [stopping]
 //!              [stopping] --grace over--> kill --> [stopping]
@@ -24,7 +25,7 @@ mod users;
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -32,17 +33,24 @@ use std::process::ExitCode;
 use crate::cgroup::Cgroups;
 use crate::host_error::{Doing as _, HostError};
 use crate::replica_files::{Plan, ReplicaDir, StartReport, Started, boot_ms, read_json, write_json};
+use crate::run_dir::RunDir;
 use start_error::StartError;
 use supervisor::Supervisor;
 
+/// A replica's id has at most 64 characters; then comes the end of the line.
+const MAX_ORDER: u64 = 65;
+
 /// The shim's `main`: call it before anything else, and before any thread, where a program's
-/// first argument is `shim`; `arguments` are those after it. Returns when the replica has ended.
+/// first argument is `shim`; `arguments` are those after it: the engine's run directory. Returns
+/// when the replica has ended, or when there will be none.
 pub fn shim_main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let Some(dir) = arguments.next().map(PathBuf::from).filter(|dir| dir.is_absolute()) else {
+    let Some(run_dir) = arguments.next().map(PathBuf::from).filter(|dir| dir.is_absolute()) else {
         return ExitCode::FAILURE;
     };
-    let dir = ReplicaDir(dir);
-    let started = start(&dir);
+    let ready = settle_in();
+    let Some(replica) = await_order() else { return ExitCode::SUCCESS };
+    let dir = RunDir::at(&run_dir).replica(&replica);
+    let started = ready.map_err(StartError::from).and_then(|cgroups| start(&dir, cgroups));
     let report = match &started {
         Ok(_) => StartReport::Running,
         Err(error) => error.to_report(),
@@ -55,37 +63,43 @@ pub fn shim_main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn start(dir: &ReplicaDir) -> Result<Supervisor, StartError> {
-    let plan: Option<Plan> = read_json(&dir.plan()).doing("read the plan")?;
-    let plan = plan.ok_or_else(|| HostError::new("read the plan", io::ErrorKind::NotFound))?;
+/// What needs no replica.
+fn settle_in() -> Result<Cgroups, HostError> {
     // Fails where it leads a session already, and then there is nothing to do.
     let _ = nix::unistd::setsid();
-    let listener = UnixListener::bind(dir.socket()).doing("listen for commands")?;
     let cgroups = Cgroups::detect().doing("find the cgroups")?;
     mounts::enter(&cgroups).doing("make the mount namespace private")?;
-    set_up_namespaces(&plan).doing("set up the namespaces")?;
-    for container in &plan.containers {
-        let root = mounts::mount_root(&dir.container(&container.name), container)?;
-        bundle::write(&dir.container(&container.name), &root, dir, container, &cgroups)?;
-    }
-    wait_for_go().doing("wait for the daemon")?;
-    let supervisor = Supervisor::start(dir.clone(), plan, listener, cgroups)?;
-    let started = boot_ms().and_then(|boot_ms| write_json(&dir.started(), &Started { boot_ms }));
-    started.doing("note the start")?;
-    Ok(supervisor)
+    open_ports().doing("set up the network namespace")?;
+    Ok(cgroups)
 }
 
-/// What all containers of the replica share.
-fn set_up_namespaces(plan: &Plan) -> io::Result<()> {
-    nix::unistd::sethostname(&plan.hostname)?;
-    // No container has the capabilities that ports below 1024 and ping ask for otherwise.
+/// No container has the capabilities that ports below 1024 and ping ask for otherwise.
+fn open_ports() -> io::Result<()> {
     fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")?;
     fs::write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647")
 }
 
-/// The daemon says so once the network is there. If it ends before, so does the shim.
-fn wait_for_go() -> io::Result<()> {
-    io::stdin().read_exact(&mut [0])
+/// The id of the replica that this is to be: a line that the daemon writes. `None` where it ends
+/// before it does.
+fn await_order() -> Option<String> {
+    let mut line = String::new();
+    io::stdin().lock().take(MAX_ORDER).read_line(&mut line).ok()?;
+    line.strip_suffix('\n').filter(|id| !id.is_empty()).map(str::to_owned)
+}
+
+fn start(dir: &ReplicaDir, cgroups: Cgroups) -> Result<Supervisor, StartError> {
+    let plan: Option<Plan> = read_json(&dir.plan()).doing("read the plan")?;
+    let plan = plan.ok_or_else(|| HostError::new("read the plan", io::ErrorKind::NotFound))?;
+    let listener = UnixListener::bind(dir.socket()).doing("listen for commands")?;
+    nix::unistd::sethostname(&plan.hostname).doing("set the host name")?;
+    for container in &plan.containers {
+        let root = mounts::mount_root(&dir.container(&container.name), container)?;
+        bundle::write(&dir.container(&container.name), &root, dir, container, &cgroups)?;
+    }
+    let supervisor = Supervisor::start(dir.clone(), plan, listener, cgroups)?;
+    let started = boot_ms().and_then(|boot_ms| write_json(&dir.started(), &Started { boot_ms }));
+    started.doing("note the start")?;
+    Ok(supervisor)
 }
 
 fn tell(report: &StartReport) -> io::Result<()> {

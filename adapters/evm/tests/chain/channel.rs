@@ -1,11 +1,16 @@
 //! A channel's life on a real chain, through both sides' traits.
 
 use crate::world::{self, World, core_seconds};
+use apocryph_evm::Evm;
 use apocryph_model::{Address, Amount, ChainError};
 use apocryph_provider::Chain as _;
 use apocryph_publisher::{Chain as _, Opening};
-use apocryph_testbed::audit;
+use apocryph_testbed::chain::DevChain;
+use apocryph_testbed::{audit, until::until};
 use serde_json::{Value, json};
+use std::time::Duration;
+
+const LONG: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn a_channel_is_opened_claimed_from_and_withdrawn_from() {
@@ -140,34 +145,108 @@ async fn a_killed_chain_goes_on_where_it_was() {
     let saved = async || {
         Ok(std::fs::read_to_string(&state)?.contains(&chain.token().to_string()[2..].to_lowercase()))
     };
-    apocryph_testbed::until::until("the state is saved", std::time::Duration::from_secs(30), saved)
-        .await
-        .unwrap();
+    until("the state is saved", LONG, saved).await.unwrap();
     let before = chain.contracts();
     chain.service().kill().await.unwrap();
     let again = start(folder.path()).await.unwrap();
     assert_eq!(again.contracts(), before);
 }
 
-/// Sends a transaction of one of the accounts that the chain has the keys of.
+/// Sends a transaction of one of the accounts that the chain has the keys of, until it is mined.
 async fn send(world: &World, to: Option<Address>, data: String) -> Value {
     let transaction = json!({ "from": world.account(), "to": to, "data": data });
     let hash = world.chain.call("eth_sendTransaction", json!([transaction])).await.unwrap();
-    world.chain.call("eth_getTransactionReceipt", json!([hash])).await.unwrap()
+    let mut receipt = Value::Null;
+    let mined = async || {
+        receipt = world.chain.call("eth_getTransactionReceipt", json!([hash])).await?;
+        Ok(!receipt.is_null())
+    };
+    until("the transaction is mined", LONG, mined).await.unwrap();
+    receipt
+}
+
+/// A token of which the publisher has some.
+async fn token(world: &World, exported: &str) -> Address {
+    let exported: Value = serde_json::from_str(exported).unwrap();
+    let made = send(world, None, exported["bytecode"].as_str().unwrap().into()).await;
+    let token: Address = made["contractAddress"].as_str().unwrap().parse().unwrap();
+    send(world, Some(token), format!("0x40c10f19{}{:064x}", word(world.account()), 10_000)).await;
+    token
+}
+
+fn word(address: Address) -> String {
+    format!("{:0>64}", &address.to_string()[2..])
+}
+
+/// A token that changes allowances only from or to zero, and knows no permits. The publisher has
+/// left an allowance.
+async fn zero_first_token(world: &World, allowance: u128) -> Address {
+    let token = token(world, include_str!("../../abi/ZeroFirstToken.json")).await;
+    let spender = word(world.chain.contracts().payment);
+    send(world, Some(token), format!("0x095ea7b3{spender}{allowance:064x}")).await;
+    token
+}
+
+/// How many transactions the publisher has sent.
+async fn sent(world: &World) -> u64 {
+    let count = world.chain.call("eth_getTransactionCount", json!([world.account(), "latest"])).await;
+    u64::from_str_radix(count.unwrap().as_str().unwrap().trim_start_matches("0x"), 16).unwrap()
 }
 
 #[tokio::test]
 async fn a_token_that_changes_allowances_by_way_of_zero_only_is_taken() {
     let Some(world) = world::start().await else { return };
-    let exported: Value = serde_json::from_str(include_str!("../../abi/ZeroFirstToken.json")).unwrap();
-    let made = send(&world, None, exported["bytecode"].as_str().unwrap().into()).await;
-    let token: Address = made["contractAddress"].as_str().unwrap().parse().unwrap();
-    let word = |address: Address| format!("{:0>64}", &address.to_string()[2..]);
-    let (own, spender) = (word(world.account()), word(world.chain.contracts().payment));
-    send(&world, Some(token), format!("0x40c10f19{own}{:064x}", 1_000)).await;
-    send(&world, Some(token), format!("0x095ea7b3{spender}{:064x}", 1)).await;
+    let token = zero_first_token(&world, 1).await;
+    let before = sent(&world).await;
     let opening = Opening { token, ..world.opening("web", 700) };
     world.publisher.open_channel(&opening).await.unwrap();
+    assert_eq!(sent(&world).await, before + 3, "to zero, to the amount, and the opening");
     let channel = world.publisher.channel(world.id("web")).await.unwrap().unwrap();
     assert_eq!((channel.token, channel.deposited), (token, Amount(700)));
+    world.publisher.fund(&channel, Amount(50)).await.unwrap();
+    assert_eq!(sent(&world).await, before + 5, "no allowance was left");
+}
+
+#[tokio::test]
+async fn no_more_transactions_are_sent_than_the_token_needs() {
+    let Some(world) = world::start().await else { return };
+    let before = sent(&world).await;
+    let channel = world.open("web", 1_000).await;
+    assert_eq!(sent(&world).await, before + 1, "by a permit");
+    world.publisher.fund(&channel, Amount(10)).await.unwrap();
+    assert_eq!(sent(&world).await, before + 3, "by an allowance");
+}
+
+#[tokio::test]
+async fn a_token_that_takes_authorizations_needs_no_allowance() {
+    let Some(world) = world::start().await else { return };
+    let token = token(&world, include_str!("../../abi/AuthorizedToken.json")).await;
+    let before = sent(&world).await;
+    let opening = Opening { token, ..world.opening("web", 700) };
+    world.publisher.open_channel(&opening).await.unwrap();
+    assert_eq!(sent(&world).await, before + 1);
+    let channel = world.publisher.channel(world.id("web")).await.unwrap().unwrap();
+    assert_eq!((channel.token, channel.deposited), (token, Amount(700)));
+    let asked = json!([{ "to": token, "data": format!("0x7ecebe00{}", word(world.account())) }, "latest"]);
+    let permits = world.chain.call("eth_call", asked).await.unwrap();
+    assert_eq!(permits, format!("0x{:064x}", 0), "a permit was used");
+}
+
+#[tokio::test]
+async fn two_programs_with_one_key_open_at_once() {
+    let Some(world) = world::start().await else { return };
+    let token = zero_first_token(&world, 0).await;
+    let other = Evm::new(world.chain.account(DevChain::key(0)), world.chain.contracts());
+    for round in 0..5 {
+        let opening = |name: &str| Opening { token, ..world.opening(&format!("{name}-{round}"), 100) };
+        let (mut one, mut two) = (opening("one"), opening("two"));
+        (one.deposit, two.deposit) = (Amount(100), Amount(60));
+        let opened = tokio::join!(world.publisher.open_channel(&one), other.open_channel(&two));
+        opened.0.unwrap();
+        opened.1.unwrap();
+        let ids = [world.id(&format!("one-{round}")), world.id(&format!("two-{round}"))];
+        let channels = world.provider.channels(&ids).await.unwrap();
+        let held: Vec<_> = channels.into_iter().map(|channel| channel.unwrap().deposited).collect();
+        assert_eq!(held, [Amount(100), Amount(60)]);
+    }
 }

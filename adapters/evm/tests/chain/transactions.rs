@@ -5,8 +5,10 @@ use apocryph_evm::{Account, Evm, Key, Patience, mint};
 use apocryph_model::{Address, Amount, ChainError};
 use apocryph_publisher::Chain as _;
 use apocryph_testbed::chain::DevChain;
+use apocryph_testbed::rpc_proxy::{Fate, RpcProxy};
 use apocryph_testbed::until::until;
-use serde_json::json;
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(30);
@@ -82,6 +84,56 @@ async fn one_key_sends_from_many_places_at_once() {
         sent.unwrap();
     }
     assert_eq!(minted(chain).await, 20);
+}
+
+/// As when others send with the same key all the time, and are always first.
+#[tokio::test]
+async fn one_that_is_late_many_times_is_sent_in_the_end() {
+    const TAKEN: u64 = 12;
+    let Some(world) = world::start().await else { return };
+    let (chain, sender) = (&world.chain, account_of(3));
+    let tries = AtomicU64::new(0);
+    let late = RpcProxy::start(chain.rpc(), move |method, _| match method {
+        "eth_sendRawTransaction" if tries.fetch_add(1, Ordering::Relaxed) < TAKEN => {
+            Fate::Error(-32000, "nonce too low")
+        }
+        _ => Fate::Pass,
+    })
+    .await
+    .unwrap();
+    let account = Account::new(&[late.url()], chain.id(), 1, DevChain::key(3));
+    let send = mint(&account, chain.token(), RECIPIENT, Amount(7));
+    let others = async {
+        let waits = async || {
+            let pool = chain.call("txpool_content", json!([])).await?;
+            let queued = pool["queued"].as_object().into_iter().flatten();
+            Ok(queued.into_iter().any(|(who, _)| who.eq_ignore_ascii_case(&sender.to_string())))
+        };
+        until("the transaction waits for those before it", LONG, waits).await.unwrap();
+        for nonce in 0..TAKEN {
+            let transaction = json!({ "from": sender, "to": RECIPIENT, "nonce": format!("{nonce:#x}") });
+            chain.call("eth_sendTransaction", json!([transaction])).await.unwrap();
+        }
+    };
+    let (sent, ()) = tokio::join!(send, others);
+    sent.unwrap();
+    assert_eq!(minted(chain).await, 7);
+}
+
+#[tokio::test]
+async fn a_transaction_whose_receipt_comes_late_is_sent_once() {
+    let Some(world) = world::start().await else { return };
+    let chain = &world.chain;
+    let looks = AtomicU64::new(0);
+    let behind = RpcProxy::start(chain.rpc(), move |method, _| match method {
+        "eth_getTransactionReceipt" if looks.fetch_add(1, Ordering::Relaxed) < 7 => Fate::Answer(Value::Null),
+        _ => Fate::Pass,
+    })
+    .await
+    .unwrap();
+    let account = Account::new(&[behind.url()], chain.id(), 1, DevChain::key(3));
+    mint(&account, chain.token(), RECIPIENT, Amount(7)).await.unwrap();
+    assert_eq!(minted(chain).await, 7);
 }
 
 #[tokio::test]

@@ -77,6 +77,8 @@ pub(crate) fn template(settings: &Settings) -> String {
          {}\
          # The block of their deployment, or any before it: where their events begin.\n\
          {}\
+         # Hashes (EIP-1052) of other code to take for the contracts': those that a refusal names.\n\
+         # accept-code = []\n\
          \n\
          [key]\n\
          # A keystore V3, or a file with the key as hex.\n\
