@@ -140,6 +140,26 @@ impl KubernetesEngine {
         Ok(standing)
     }
 
+    /// All of `prepare` but what the engine itself remembers.
+    async fn prepare_anew(&self, pod: &EnginePod) -> Result<Arc<Prepared>, EngineError> {
+        let prepared = self.open_images(pod).await?;
+        let earlier = self.cluster.namespace(&prepared.namespace).await?;
+        if earlier.as_ref().is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_some()) {
+            return Err(ClusterError::Terminating(prepared.namespace).into());
+        }
+        self.records.know(pod.id)?;
+        let applied = self.apply(&prepared, earlier.as_ref()).await;
+        let standing = match applied {
+            Ok(standing) => standing,
+            Err(error) => {
+                self.put_back(&prepared, earlier.is_none()).await?;
+                return Err(error);
+            }
+        };
+        self.cluster.prune(&prepared.namespace, &standing).await?;
+        Ok(Arc::new(prepared))
+    }
+
     /// Undoes what a failed `prepare` did.
     async fn put_back(&self, pod: &Prepared, is_new: bool) -> Result<(), EngineError> {
         if is_new {
@@ -205,25 +225,16 @@ impl Engine for KubernetesEngine {
     #[tracing::instrument(name = "prepare", skip_all, fields(pod = %pod.id))]
     async fn prepare(&self, pod: &EnginePod) -> Result<(), EngineError> {
         let _turn = self.turn(pod.id).await;
-        let prepared = self.open_images(pod).await?;
-        let earlier = self.cluster.namespace(&prepared.namespace).await?;
-        if earlier.as_ref().is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_some()) {
-            return Err(ClusterError::Terminating(prepared.namespace).into());
+        let outcome = self.prepare_anew(pod).await;
+        if let Ok(prepared) = &outcome {
+            lock(&self.prepared).insert(pod.id, prepared.clone());
         }
-        self.records.know(pod.id)?;
-        let applied = self.apply(&prepared, earlier.as_ref()).await;
-        let standing = match applied {
-            Ok(standing) => standing,
-            Err(error) => {
-                self.put_back(&prepared, earlier.is_none()).await?;
-                return Err(error);
-            }
-        };
-        self.cluster.prune(&prepared.namespace, &standing).await?;
-        let manifests: Vec<_> = prepared.images.values().map(|image| image.manifest).collect();
-        self.registry.retain(&prepared.token, &manifests);
-        lock(&self.prepared).insert(pod.id, Arc::new(prepared));
-        Ok(())
+        // Those of the newest version that is whole, be it this or an earlier one.
+        let newest = self.prepared(pod.id);
+        let images = newest.iter().flat_map(|prepared| prepared.images.values());
+        let manifests: Vec<_> = images.map(|image| image.manifest).collect();
+        self.registry.retain(&pod.registry_token, &manifests);
+        outcome.map(|_| ())
     }
 
     #[tracing::instrument(name = "scale", skip(self), fields(pod = %pod))]

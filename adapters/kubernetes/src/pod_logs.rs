@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 
 use crate::cluster::Cluster;
 use crate::cluster_error::{ClusterError, Doing as _};
+use crate::pod_state::has_ended;
 use crate::record::Records;
 
 /// Lines between the files and a slow reader.
@@ -179,11 +180,19 @@ impl Follower {
             };
             let Some(output) = output else { return Ok(()) };
             match self.copy(output, stream, log, &mut last).await {
-                Ok(()) => return Ok(()),
+                Ok(()) if self.is_over(source).await? => return Ok(()),
+                Ok(()) => {}
                 Err(error) => tracing::debug!(%error, replica = source.replica, "a log is asked for again"),
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
+    }
+
+    /// Whether the container has ended: a stream ends with the API server too.
+    async fn is_over(&self, source: &Source) -> Result<bool, ClusterError> {
+        let pod = self.cluster.pods(&source.namespace).get_opt(&source.replica).await;
+        let Some(pod) = pod.doing(format!("look at replica {}", source.replica))? else { return Ok(true) };
+        Ok(has_ended(&pod, &source.container))
     }
 
     /// `None` where the container is gone, or the cluster does not know of single streams.
@@ -221,6 +230,8 @@ impl Follower {
         last: &mut u128,
     ) -> io::Result<()> {
         let mut line = Vec::new();
+        // The API server takes whole seconds: what is known comes again.
+        let known = *last;
         loop {
             line.clear();
             if (&mut lines).take(MOST_LINE).read_until(b'\n', &mut line).await? == 0 {
@@ -228,10 +239,11 @@ impl Follower {
             }
             let whole = line.pop_if(|byte| *byte == b'\n').is_some();
             // The rest of a line that is longer than one is taken has no time of its own.
-            let (time, text) = timed(&line).unwrap_or((*last, &line));
-            if time < *last || (time == *last && whole && timed(&line).is_some()) {
-                continue;
-            }
+            let (time, text) = match timed(&line) {
+                Some((time, _)) if time <= known => continue,
+                Some(timed) => timed,
+                None => (*last, line.as_slice()),
+            };
             *last = time;
             let mut entry = Vec::with_capacity(line.len() + 64);
             let since = Duration::from_nanos(u64::try_from(time).unwrap_or_default());

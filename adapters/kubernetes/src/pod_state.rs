@@ -73,6 +73,12 @@ pub(crate) fn has_running(pod: &Pod) -> bool {
     statuses(pod).iter().any(|status| state(status).running.is_some())
 }
 
+/// Whether this container of its has ended.
+pub(crate) fn has_ended(pod: &Pod, container: &str) -> bool {
+    let statuses = statuses(pod);
+    statuses.iter().any(|status| status.name == container && state(status).terminated.is_some())
+}
+
 /// The containers that run, or did.
 pub(crate) fn started(pod: &Pod) -> impl Iterator<Item = String> {
     let has = |status: &ContainerStatus| {

@@ -24,7 +24,11 @@ pub(crate) fn replica(config: &Config, pod: &Prepared, name: &str) -> Value {
     labels[ROLE] = REPLICA.into();
     // Plain structs of integers always have a JSON form.
     let reserved = serde_json::to_string(&pod.spec.reserved()).unwrap_or_default();
-    let containers: Vec<Value> = pod.spec.containers.iter().map(|c| container(config, pod, c)).collect();
+    // The kubelet counts ephemeral volumes with all containers' storage together.
+    let mut shared = pod.spec.reserved().storage.0 - own_storage(pod);
+    let containers = pod.spec.containers.iter();
+    let containers: Vec<Value> =
+        containers.map(|c| container(config, pod, c, std::mem::take(&mut shared))).collect();
     let volumes: Vec<Value> = pod.spec.volumes.iter().map(|volume| self::volume(pod, volume)).collect();
     let mut spec = confined(config);
     spec["hostname"] = pod.spec.name.as_str().into();
@@ -71,7 +75,13 @@ pub(super) fn security() -> Value {
     })
 }
 
-fn container(config: &Config, pod: &Prepared, container: &ContainerSpec) -> Value {
+/// What the containers reserve for their own files.
+fn own_storage(pod: &Prepared) -> u64 {
+    pod.spec.containers.iter().map(|container| container.resources.storage.0).sum()
+}
+
+/// `shared` is storage that is not the container's own.
+fn container(config: &Config, pod: &Prepared, container: &ContainerSpec, shared: u64) -> Value {
     let resources = &container.resources;
     let amount = |storage: u64| {
         json!({
@@ -80,7 +90,7 @@ fn container(config: &Config, pod: &Prepared, container: &ContainerSpec) -> Valu
             "ephemeral-storage": quantity(storage),
         })
     };
-    let storage = resources.storage.0;
+    let storage = resources.storage.0.saturating_add(shared);
     let secret = env_secret(&container.name, pod.digest);
     let env = container.env.keys().enumerate().map(|(n, name)| {
         json!({ "name": name, "valueFrom": { "secretKeyRef": { "name": secret, "key": env_key(n) } } })

@@ -76,6 +76,22 @@ pub async fn serve(
     serve_shelf(listener, Arc::new(Stored { files, grants }), shutdown).await;
 }
 
+/// Serves nothing to nobody: 401 to whoever asks, which tells that there is a registry.
+pub async fn serve_empty(listener: TcpListener) {
+    let grants = Arc::new(Grants::new(&[0; 32]));
+    serve_shelf(listener, Arc::new(Stored { files: Arc::new(NoFiles), grants }), std::future::pending())
+        .await;
+}
+
+struct NoFiles;
+
+#[async_trait]
+impl BlobFiles for NoFiles {
+    async fn open(&self, _: Digest) -> io::Result<Option<std::fs::File>> {
+        Ok(None)
+    }
+}
+
 async fn serve_shelf(listener: TcpListener, shelf: Arc<dyn Shelf>, shutdown: impl Future<Output = ()>) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let graceful = GracefulShutdown::new();
