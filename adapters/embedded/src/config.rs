@@ -87,6 +87,12 @@ impl FromStr for InstanceName {
     }
 }
 
+impl std::fmt::Display for InstanceName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl InstanceName {
     pub(crate) fn as_str(&self) -> &str {
         &self.0

@@ -171,7 +171,7 @@ impl EmbeddedEngine {
     /// that has been started must not be lost from sight.
     async fn start(&self, pod: &Arc<Prepared>, count: usize, turn: Turn) -> Result<Turn, EngineError> {
         let running: Vec<String> = self.replicas.running(pod.id).into_iter().map(|(id, _)| id).collect();
-        logs::prune(&self.store.logs(pod.id), &running).doing("remove old logs")?;
+        apocryph_podlog::prune(&self.store.logs(pod.id), &running).doing("remove old logs")?;
         let (replicas, pod) = (self.replicas.clone(), pod.clone());
         let started = tokio::spawn(async move {
             let starts = stream::iter(0..count).map(|_| replicas.launch(&pod));

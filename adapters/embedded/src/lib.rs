@@ -8,7 +8,6 @@
 mod cgroup;
 mod check;
 mod config;
-mod cri_log;
 mod engine;
 mod host_error;
 mod image;

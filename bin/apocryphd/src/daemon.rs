@@ -22,14 +22,13 @@ use crate::{
     failure::Failure,
     keys, offering,
     settings::Settings,
-    world::{self, EnginePods, GatewayRoutes, Places, StoredBlobs, SystemClock},
+    world::{self, EnginePods, GatewayRoutes, OpenEngine, Places, StoredBlobs, SystemClock},
 };
-use apocryph_embedded::EmbeddedEngine;
 use apocryph_evm::{Evm, Key};
 use apocryph_gateway::{Config as GatewayConfig, Gateway, Tls};
 use apocryph_ledger::Ledger;
 use apocryph_model::Digest;
-use apocryph_oci::registry::{self, Grants};
+use apocryph_oci::registry::Grants;
 use apocryph_p2p::{BlobStore, Node, Reader};
 use apocryph_provider::{Chain as _, Deployments, Provider, World};
 use apocryph_seal::{EnvelopeKey, sha256};
@@ -52,7 +51,7 @@ pub(crate) async fn run(settings: &Settings, stop_pods: bool) -> Result<(), Fail
 }
 
 struct Daemon {
-    engine: Arc<EmbeddedEngine>,
+    engine: OpenEngine,
     gateway: Gateway,
     provider: Arc<Provider>,
     /// Ends the tasks that end by themselves when asked.
@@ -84,16 +83,17 @@ impl Daemon {
         let health = listen(settings.file.listen.health.0, "listen.health").await?;
         let admin = admin::listen(&settings.admin_socket())?;
         let blobs = Arc::new(StoredBlobs(node.store().clone()));
-        serving.spawn(registry::serve(registry, blobs, grants.clone(), told(ended.clone())));
-
-        let engine = Arc::new(EmbeddedEngine::open(settings.engine(registry_address)).await?);
+        let registry = (registry, registry_address);
+        let shutdown = told(ended.clone());
+        let engine =
+            OpenEngine::open(settings, registry, blobs, grants.clone(), &mut serving, shutdown).await?;
         let pods = Arc::new(EnginePods::default());
         let gateway = Gateway::new(gateway_config(settings), pods.clone());
         let routes = GatewayRoutes::new(gateway.clone(), places(settings), settings.file.gateway.drain.0);
         let peer = node.peer_id().to_string().parse().map_err(|_| Failure::Answer)?;
         let provider_settings = settings.provider(peer, chain.account());
         let world = World {
-            engine: engine.clone(),
+            engine: engine.engine(),
             chain,
             blobs: Arc::new(node.clone()),
             registry: grants,
@@ -134,7 +134,7 @@ impl Daemon {
             error!(%fault, "not every pod was stopped");
         }
         drop((self.provider, self.gateway));
-        close_engine(self.engine).await;
+        self.engine.close().await;
     }
 }
 
@@ -246,14 +246,4 @@ async fn serve_calls(node: Node, provider: Arc<Provider>, ended: watch::Receiver
 async fn told(mut ended: watch::Receiver<bool>) {
     // The sender going away means the same.
     let _ = ended.wait_for(|ended| *ended).await;
-}
-
-/// Takes away what the engine made of the host, where no pod needs it any more.
-async fn close_engine(engine: Arc<EmbeddedEngine>) {
-    let Some(engine) = Arc::into_inner(engine) else {
-        return warn!("the engine is still in use: what it made of the host stays");
-    };
-    if let Err(problem) = engine.close().await {
-        warn!(%problem, "something of the engine is left on the host");
-    }
 }

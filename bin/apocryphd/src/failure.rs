@@ -3,6 +3,7 @@
 use crate::{keys::KeyProblem, settings::SettingsError};
 use apocryph_embedded::HostError;
 use apocryph_gateway::TlsError;
+use apocryph_kubernetes::ClusterError;
 use apocryph_ledger::LedgerError;
 use apocryph_model::{ChainError, Fault};
 use apocryph_p2p::{StartError, StoreError};
@@ -84,6 +85,9 @@ pub(crate) enum Failure {
     /// The engine does not open.
     #[error("the engine does not start: {0}: `apocryphd check` tells what is lacking")]
     Engine(#[from] HostError),
+    /// The cluster does not answer.
+    #[error("the engine does not start: {0}: `apocryphd check` tells what is lacking")]
+    Cluster(#[from] ClusterError),
     /// The gateway's certificate cannot be used.
     #[error("{text}", text = with_causes(.0))]
     Tls(#[from] TlsError),
@@ -127,6 +131,7 @@ impl Failure {
             | Self::Ledger { .. }
             | Self::NoLedger(_)
             | Self::Engine(_)
+            | Self::Cluster(_)
             | Self::Runtime(_)
             | Self::Output(_) => 3,
             Self::Chain(ChainError::Unavailable(_) | ChainError::Pending(_)) => 6,

@@ -6,10 +6,12 @@ mod text;
 
 use crate::args::Overrides;
 use apocryph_embedded::{Config as EngineConfig, InstanceName, Subnet};
+use apocryph_kubernetes::{Config as ClusterConfig, Gateways, InstanceName as ClusterName};
 use apocryph_model::{
     Address, Amount, Attestation, Decimal, Hostname, ParseAmountError, PeerId, Price, Resource, Tariff, Terms,
 };
 use apocryph_provider::{ClaimPolicy, Limits, Settings as ProviderSettings};
+pub(crate) use file::EngineKind;
 use file::File;
 use std::{
     io,
@@ -79,6 +81,7 @@ pub(crate) struct Settings {
     /// The certificate and key of the gateway.
     pub(crate) tls: Option<TlsSettings>,
     engine_name: InstanceName,
+    cluster_name: ClusterName,
     subnet: Subnet,
     domain: Hostname,
 }
@@ -114,7 +117,8 @@ impl Settings {
         if file.chain.rpc.is_empty() {
             return Err(contradiction("chain.rpc is empty: name an endpoint, or give --rpc"));
         }
-        if !file.listen.registry.0.ip().is_loopback() {
+        let for_this_host = file.engine.kind == EngineKind::Embedded;
+        if for_this_host && !file.listen.registry.0.ip().is_loopback() {
             return Err(contradiction(
                 "listen.registry is not a loopback address: it serves this host's engine alone",
             ));
@@ -136,6 +140,7 @@ impl Settings {
             Some(Text(name)) => name.clone(),
             None => "apocryph".parse().map_err(|_| contradiction(text))?,
         };
+        let cluster_name = engine_name.to_string().parse().map_err(|_| contradiction(text))?;
         let subnet = match &file.engine.subnet {
             Some(Text(subnet)) => *subnet,
             None => "10.88.0.0/16".parse().map_err(|_| contradiction(text))?,
@@ -146,7 +151,7 @@ impl Settings {
         };
         let tariff = tariff(path, &file)?;
         let coin_worth = coin_worth(path, &file)?;
-        Ok(Self { tariff, coin_worth, tls, engine_name, subnet, domain, file })
+        Ok(Self { tariff, coin_worth, tls, engine_name, cluster_name, subnet, domain, file })
     }
 
     /// Refuses addresses of the chain that nobody has filled in yet.
@@ -233,6 +238,23 @@ impl Settings {
             stop_grace: file.engine.stop_grace.0,
             image_limit: file.engine.image_limit,
             ..EngineConfig::new(self.engine_name.clone(), data_dir, run_dir, registry, self.subnet)
+        }
+    }
+
+    /// The engine's part, where it is a cluster.
+    pub(crate) fn cluster(&self, registry: SocketAddr) -> ClusterConfig {
+        let file = &self.file.kubernetes;
+        let registry_name = file.registry_name.clone().unwrap_or_else(|| registry.to_string());
+        let gateways =
+            Gateways { networks: file.gateway_networks.clone(), namespace: file.gateway_namespace.clone() };
+        ClusterConfig {
+            kubeconfig: file.kubeconfig.clone(),
+            stop_grace: self.file.engine.stop_grace.0,
+            start_timeout: file.start_timeout.0,
+            runtime_class: file.runtime_class.clone(),
+            storage_class: file.storage_class.clone(),
+            gateways,
+            ..ClusterConfig::new(self.cluster_name.clone(), self.data("engine"), registry_name)
         }
     }
 
@@ -345,6 +367,8 @@ mod tests {
         assert!(open.contains("loopback"), "{open}");
         let precise = loaded("cpu-used = \"0\"", "cpu-used = \"0.0000000000000000000000000000000000001\"");
         assert!(precise.unwrap_err().contains("prices.cpu-used: the token has"));
+        let cluster = loaded("kind = \"embedded\"", "kind = \"cluster\"").unwrap_err();
+        assert!(cluster.contains("`embedded` or `kubernetes`"), "{cluster}");
         let rpc = loaded("rpc = [\"http://127.0.0.1:8545/\"]", "rpc = []").unwrap_err();
         assert!(rpc.contains("--rpc"), "{rpc}");
     }

@@ -2,12 +2,14 @@
 
 mod blob_files;
 mod clock;
+mod engine;
 mod gateway_pods;
 mod gateway_routes;
 mod host_names;
 
 pub(crate) use blob_files::StoredBlobs;
 pub(crate) use clock::SystemClock;
+pub(crate) use engine::OpenEngine;
 pub(crate) use gateway_pods::EnginePods;
 pub(crate) use gateway_routes::{GatewayRoutes, Places};
 

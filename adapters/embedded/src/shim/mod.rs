@@ -18,7 +18,6 @@
 
 mod bundle;
 mod mounts;
-mod output;
 mod runtime;
 mod start_error;
 mod supervisor;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::TryStreamExt as _;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use http_body_util::combinators::BoxBody;
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::Frame;
 use tokio::io::AsyncRead;
@@ -14,7 +14,7 @@ use tokio_util::io::ReaderStream;
 
 const CHUNK_LEN: usize = 256 * 1024;
 
-pub(super) type Body = BoxBody<Bytes, io::Error>;
+pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// Leaves out what cannot stand in a header, which a blob's own media type may hold.
 pub(super) fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
@@ -23,13 +23,13 @@ pub(super) fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-pub(super) fn streamed(reader: impl AsyncRead + Send + Sync + 'static) -> Body {
+pub(super) fn streamed(reader: impl AsyncRead + Send + 'static) -> Body {
     let frames = ReaderStream::with_capacity(reader, CHUNK_LEN).map_ok(Frame::data);
-    StreamBody::new(frames).boxed()
+    StreamBody::new(frames).boxed_unsync()
 }
 
 pub(super) fn full(bytes: Bytes) -> Body {
-    Full::new(bytes).map_err(|never| match never {}).boxed()
+    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
 
 pub(super) fn json_response(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {

@@ -45,7 +45,11 @@ impl Token {
         Some(Self(Zeroizing::new(token)))
     }
 
-    fn hash(&self) -> Digest {
+    pub(super) fn new(token: &str) -> Self {
+        Self(Zeroizing::new(token.to_owned()))
+    }
+
+    pub(super) fn hash(&self) -> Digest {
         sha256(self.0.as_bytes())
     }
 }

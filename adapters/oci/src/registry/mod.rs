@@ -10,13 +10,20 @@
 //! else they are as unknown as what is not there. The name in the path is free: digests
 //! say it all. Whole blobs are verified while they are sent, and the connection is cut rather
 //! than damaged bytes completed.
+//!
+//! [`serve`] hands out what publishers shipped, ciphertext. [`serve_nodes`] hands out what is in it:
+//! the same images as nodes run them, decrypted on the way ([`NodeImages`]), under the same tokens.
 
 mod answer;
 mod body;
+mod decrypted;
 mod grants;
+mod image_file;
+mod node_images;
 mod range;
 mod refusal;
 mod route;
+mod shelf;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -36,6 +43,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use grants::Grants;
+pub use node_images::{ImageError, NodeImage, NodeImages, serve_nodes};
+use shelf::{Shelf, Stored};
 
 /// The most connections at a time; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 256;
@@ -64,6 +73,26 @@ pub async fn serve(
     grants: Arc<Grants>,
     shutdown: impl Future<Output = ()>,
 ) {
+    serve_shelf(listener, Arc::new(Stored { files, grants }), shutdown).await;
+}
+
+/// Serves nothing to nobody: 401 to whoever asks, which tells that there is a registry.
+pub async fn serve_empty(listener: TcpListener) {
+    let grants = Arc::new(Grants::new(&[0; 32]));
+    serve_shelf(listener, Arc::new(Stored { files: Arc::new(NoFiles), grants }), std::future::pending())
+        .await;
+}
+
+struct NoFiles;
+
+#[async_trait]
+impl BlobFiles for NoFiles {
+    async fn open(&self, _: Digest) -> io::Result<Option<std::fs::File>> {
+        Ok(None)
+    }
+}
+
+async fn serve_shelf(listener: TcpListener, shelf: Arc<dyn Shelf>, shutdown: impl Future<Output = ()>) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let graceful = GracefulShutdown::new();
     let mut shutdown = pin!(shutdown);
@@ -72,7 +101,7 @@ pub async fn serve(
             next = next_connection(&listener, &places) => next,
             () = &mut shutdown => break,
         };
-        serve_connection(stream, place, files.clone(), grants.clone(), &graceful);
+        serve_connection(stream, place, shelf.clone(), &graceful);
     }
     graceful.shutdown().await;
 }
@@ -97,8 +126,7 @@ async fn next_connection(
 fn serve_connection(
     stream: TcpStream,
     place: Option<OwnedSemaphorePermit>,
-    files: Arc<dyn BlobFiles>,
-    grants: Arc<Grants>,
+    shelf: Arc<dyn Shelf>,
     graceful: &GracefulShutdown,
 ) {
     // The kernel then drops a client that has stopped reading, which never frees its place else.
@@ -106,8 +134,8 @@ fn serve_connection(
         tracing::warn!(%error, "a connection to the registry endpoint goes without a time limit");
     }
     let service = service_fn(move |request| {
-        let (files, grants) = (files.clone(), grants.clone());
-        async move { Ok::<_, Infallible>(answer::answer(&request, &*files, &grants).await) }
+        let shelf = shelf.clone();
+        async move { Ok::<_, Infallible>(answer::answer(&request, &*shelf).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

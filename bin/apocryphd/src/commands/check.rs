@@ -1,8 +1,15 @@
 //! `check`: what this host lacks, one line each, with the remedy.
 
-use crate::{failure::Failure, keys, printer::Printer, settings::Settings, world};
+use crate::{
+    failure::Failure,
+    keys,
+    printer::Printer,
+    settings::{EngineKind, Settings},
+    world,
+};
 use apocryph_evm::Evm;
 use apocryph_model::{Address, Amount};
+use apocryph_oci::registry;
 use apocryph_provider::Chain as _;
 use apocryph_publisher::Chain as TokenChain;
 use serde::Serialize;
@@ -26,7 +33,7 @@ struct Report {
 
 /// Fails where something is missing without which nothing works.
 pub(crate) async fn check(settings: &Settings, printer: &Printer) -> Result<(), Failure> {
-    let mut lacks = host(settings);
+    let mut lacks = engine(settings).await;
     lacks.extend(ports(settings));
     lacks.extend(prices(settings));
     lacks.extend(reachable(settings));
@@ -45,11 +52,45 @@ pub(crate) async fn check(settings: &Settings, printer: &Printer) -> Result<(), 
     if missing > 0 { Err(Failure::Lacking(missing)) } else { Ok(()) }
 }
 
-fn host(settings: &Settings) -> Vec<Lack> {
-    let lacks = apocryph_embedded::check(&settings.engine(settings.file.listen.registry.0));
-    let lack =
-        |lack: apocryph_embedded::Lack| Lack { what: lack.what, remedy: lack.remedy, fatal: lack.fatal };
-    lacks.into_iter().map(lack).collect()
+async fn engine(settings: &Settings) -> Vec<Lack> {
+    match settings.file.engine.kind {
+        EngineKind::Embedded => {
+            let lacks = apocryph_embedded::check(&settings.engine(settings.file.listen.registry.0));
+            let lack = |lack: apocryph_embedded::Lack| Lack {
+                what: lack.what,
+                remedy: lack.remedy,
+                fatal: lack.fatal,
+            };
+            lacks.into_iter().map(lack).collect()
+        }
+        EngineKind::Kubernetes => {
+            let lacks = cluster(settings).await;
+            let lack = |lack: apocryph_kubernetes::Lack| Lack {
+                what: lack.what,
+                remedy: lack.remedy,
+                fatal: lack.fatal,
+            };
+            lacks.into_iter().map(lack).collect()
+        }
+    }
+}
+
+/// Nodes are to find something where the registry will be; a running daemon's is there already.
+async fn cluster(settings: &Settings) -> Vec<apocryph_kubernetes::Lack> {
+    let listen = settings.file.listen.registry.0;
+    let listener = tokio::net::TcpListener::bind(listen).await.ok();
+    let address = listener.as_ref().and_then(|listener| listener.local_addr().ok()).unwrap_or(listen);
+    let config = settings.cluster(address);
+    let serve = async {
+        if let Some(listener) = listener {
+            registry::serve_empty(listener).await;
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        lacks = apocryph_kubernetes::check(&config) => lacks,
+        () = serve => Vec::new(),
+    }
 }
 
 /// Ports that something else has. A running daemon has them rightly.

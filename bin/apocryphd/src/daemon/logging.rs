@@ -3,11 +3,12 @@ use std::io::{self, IsTerminal as _};
 use tracing_subscriber::{EnvFilter, fmt};
 
 /// This program's own crates, which log at the configured level.
-const OWN: [&str; 7] = [
+const OWN: [&str; 8] = [
     "apocryphd",
     "apocryph_provider",
     "apocryph_gateway",
     "apocryph_embedded",
+    "apocryph_kubernetes",
     "apocryph_p2p",
     "apocryph_evm",
     "apocryph_oci",

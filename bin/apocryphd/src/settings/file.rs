@@ -70,6 +70,8 @@ pub(crate) struct File {
     #[serde(default)]
     pub(crate) engine: Engine,
     #[serde(default)]
+    pub(crate) kubernetes: Kubernetes,
+    #[serde(default)]
     pub(crate) metering: Metering,
     #[serde(default)]
     pub(crate) claims: Claims,
@@ -185,14 +187,38 @@ table! {
     }
 }
 
+/// What runs the pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum EngineKind {
+    /// This machine.
+    Embedded,
+    /// A cluster.
+    Kubernetes,
+}
+
 table! {
     /// The engine.
     Engine {
+        kind: EngineKind = EngineKind::Embedded,
         name: Option<Text<InstanceName>> = None,
         runtime: PathBuf = "crun".into(),
         subnet: Option<Text<Subnet>> = None,
         stop_grace: Span = seconds(10),
         image_limit: Bytes = gibibytes(10),
+    }
+}
+
+table! {
+    /// The cluster, where the engine is one.
+    Kubernetes {
+        kubeconfig: Option<PathBuf> = None,
+        registry_name: Option<String> = None,
+        start_timeout: Span = seconds(MINUTE),
+        runtime_class: Option<String> = None,
+        storage_class: Option<String> = None,
+        gateway_networks: Vec<String> = Vec::new(),
+        gateway_namespace: Option<String> = None,
     }
 }
 

@@ -13,36 +13,35 @@ const DAY: u64 = 86_400;
 
 /// One entry, without what tells which container wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub(crate) time_ms: u64,
-    pub(crate) stderr: bool,
-    pub(crate) text: String,
+pub struct Entry {
+    /// When it was written, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// Whether to the standard error stream.
+    pub stderr: bool,
+    /// The line, or the piece of one.
+    pub text: String,
 }
 
 /// Appends an entry; `since_epoch` is its time.
-pub(crate) fn write_entry(
-    out: &mut Vec<u8>,
-    since_epoch: Duration,
-    stderr: bool,
-    partial: bool,
-    text: &[u8],
-) {
-    let (seconds, nanos) = (since_epoch.as_secs(), since_epoch.subsec_nanos());
-    let (year, month, day) = date(seconds / DAY);
-    let (hour, minute, second) = (seconds % DAY / 3600, seconds % 3600 / 60, seconds % 60);
+pub fn write_entry(out: &mut Vec<u8>, since_epoch: Duration, stderr: bool, partial: bool, text: &[u8]) {
     let stream = if stderr { "stderr" } else { "stdout" };
     let tag = if partial { 'P' } else { 'F' };
     // Writing to a vector cannot fail.
-    let _ = write!(
-        out,
-        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanos:09}Z {stream} {tag} "
-    );
+    let _ = write!(out, "{} {stream} {tag} ", format_time(since_epoch));
     out.extend_from_slice(text);
     out.push(b'\n');
 }
 
+/// A time since 1970 as entries have it: RFC 3339 in UTC, to the nanosecond.
+pub fn format_time(since_epoch: Duration) -> String {
+    let (seconds, nanos) = (since_epoch.as_secs(), since_epoch.subsec_nanos());
+    let (year, month, day) = date(seconds / DAY);
+    let (hour, minute, second) = (seconds % DAY / 3600, seconds % 3600 / 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanos:09}Z")
+}
+
 /// Reads an entry without its line end; `None` for what is none.
-pub(crate) fn parse_entry(line: &[u8]) -> Option<Entry> {
+pub fn parse_entry(line: &[u8]) -> Option<Entry> {
     let mut parts = line.splitn(4, |byte| *byte == b' ');
     let mut text = || parts.next().and_then(|part| std::str::from_utf8(part).ok());
     let (time, stream, _tag) = (text()?, text()?, text()?);

@@ -1,4 +1,4 @@
-//! A container's output on its way into its log file. See [`cri_log`](crate::cri_log) for the
+//! A container's output on its way into its log file. See [`cri`](crate::cri) for the
 //! format. A file that is full becomes `<name>.1`, in place of an earlier one: a container's log
 //! takes at most twice [`FULL`], however much it writes.
 
@@ -7,14 +7,15 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::cri_log::write_entry;
+use crate::cri::write_entry;
 
 /// In bytes.
 const FULL: u64 = 4 << 20;
 /// The longest text of an entry; longer lines are cut into several.
 const MOST_TEXT: usize = 16 << 10;
 
-pub(super) struct ContainerLog {
+/// One container's log file.
+pub struct ContainerLog {
     path: PathBuf,
     file: File,
     written: u64,
@@ -22,17 +23,31 @@ pub(super) struct ContainerLog {
 
 /// One of a container's two streams; holds what has come of a line without its end.
 #[derive(Default)]
-pub(super) struct Lines {
+pub struct Lines {
     held: Vec<u8>,
 }
 
 impl ContainerLog {
-    pub(super) fn create(path: PathBuf) -> io::Result<Self> {
+    /// Begins a log; what was there goes.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub fn create(path: PathBuf) -> io::Result<Self> {
         Ok(Self { file: File::create(&path)?, path, written: 0 })
     }
 
+    /// Goes on with a log; begins it where there is none.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub fn resume(path: PathBuf) -> io::Result<Self> {
+        let file = File::options().create(true).append(true).open(&path)?;
+        let written = file.metadata()?.len();
+        Ok(Self { path, file, written })
+    }
+
     /// Writes whole entries. What a full disk has no room for is lost, and the container goes on.
-    fn write(&mut self, entries: &[u8]) {
+    pub fn append(&mut self, entries: &[u8]) {
         if self.written + entries.len() as u64 > FULL && self.rotate().is_err() {
             return;
         }
@@ -51,7 +66,7 @@ impl ContainerLog {
 
 impl Lines {
     /// Takes what the container wrote.
-    pub(super) fn take(&mut self, mut bytes: &[u8], stderr: bool, log: &mut ContainerLog) {
+    pub fn take(&mut self, mut bytes: &[u8], stderr: bool, log: &mut ContainerLog) {
         let mut entries = Vec::with_capacity(bytes.len() + 128);
         while let Some(end) = self.next_end(bytes) {
             let (text, rest) = bytes.split_at(end);
@@ -61,15 +76,15 @@ impl Lines {
             bytes = &rest[usize::from(whole)..];
         }
         self.held.extend_from_slice(bytes);
-        log.write(&entries);
+        log.append(&entries);
     }
 
     /// The stream has ended: what is held is a line too.
-    pub(super) fn finish(&mut self, stderr: bool, log: &mut ContainerLog) {
+    pub fn finish(&mut self, stderr: bool, log: &mut ContainerLog) {
         if !self.held.is_empty() {
             let mut entries = Vec::new();
             self.emit(&mut entries, stderr, false);
-            log.write(&entries);
+            log.append(&entries);
         }
     }
 
@@ -92,7 +107,7 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cri_log::parse_entry;
+    use crate::cri::parse_entry;
     use proptest::prelude::*;
 
     fn logged(chunks: &[&[u8]]) -> Vec<String> {

@@ -1,0 +1,140 @@
+//! What a cluster lacks for the engine, one line each with the remedy. What can be tried is tried, in
+//! a namespace that ends with the trial.
+
+mod rights;
+mod trial;
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::node::v1::RuntimeClass;
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt as _};
+use serde::Deserialize;
+
+use crate::cluster::{Cluster, takes_pods};
+use crate::cluster_error::{ClusterError, Doing as _};
+use crate::config::Config;
+
+/// The oldest minor version of Kubernetes 1 that is known to do.
+const LEAST_MINOR: u32 = 32;
+/// Marks the storage class that is taken where none is named.
+const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
+
+/// Something that is missing, for the operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lack {
+    /// What is missing, and what follows from that.
+    pub what: String,
+    /// What to do about it.
+    pub remedy: String,
+    /// Whether no pod can run without it.
+    pub fatal: bool,
+}
+
+/// What the cluster lacks; empty where pods can run. Takes some seconds. The endpoint that nodes
+/// pull from must be served meanwhile.
+pub async fn check(config: &Config) -> Vec<Lack> {
+    let cluster = match Cluster::open(config.clone()).await {
+        Ok(cluster) => cluster,
+        Err(error) => return vec![unreachable(&error)],
+    };
+    let mut lacks = match version(&cluster).await {
+        Ok(lack) => Vec::from_iter(lack),
+        Err(error) => return vec![unreachable(&error)],
+    };
+    let missing = rights::check(&cluster).await;
+    let allowed = missing.is_empty();
+    lacks.extend(missing);
+    if !allowed {
+        // The rest would only say so again.
+        return lacks;
+    }
+    for looked in [nodes(&cluster).await, storage(&cluster).await, isolation(&cluster).await] {
+        lacks.extend(looked.unwrap_or_else(|error| vec![unreachable(&error)]));
+    }
+    lacks.extend(trial::check(&cluster).await.unwrap_or_else(|error| vec![unreachable(&error)]));
+    lacks
+}
+
+fn fatal(what: impl Into<String>, remedy: impl Into<String>) -> Lack {
+    Lack { what: what.into(), remedy: remedy.into(), fatal: true }
+}
+
+fn advice(what: impl Into<String>, remedy: impl Into<String>) -> Lack {
+    Lack { fatal: false, ..fatal(what, remedy) }
+}
+
+fn unreachable(error: &ClusterError) -> Lack {
+    fatal(format!("the cluster: {error}"), "set engine.kubeconfig, and look after the API server")
+}
+
+async fn version(cluster: &Cluster) -> Result<Option<Lack>, ClusterError> {
+    let version = cluster.client.apiserver_version().await.doing("ask for the cluster's version")?;
+    let digits: String = version.minor.chars().take_while(char::is_ascii_digit).collect();
+    let old = digits.parse::<u32>().is_ok_and(|minor| version.major == "1" && minor < LEAST_MINOR);
+    Ok(old.then(|| {
+        let what = format!("Kubernetes 1.{LEAST_MINOR} or later: this is {}", version.git_version);
+        fatal(what, "upgrade the cluster")
+    }))
+}
+
+async fn nodes(cluster: &Cluster) -> Result<Vec<Lack>, ClusterError> {
+    let nodes = cluster.nodes().await?;
+    let ready: Vec<&Node> = nodes.iter().filter(|node| takes_pods(node)).collect();
+    let Some(first) = ready.first() else {
+        let what = format!("a node that takes pods: none of {} does", nodes.len());
+        return Ok(vec![fatal(what, "kubectl describe nodes")]);
+    };
+    Ok(Vec::from_iter(unbounded_pids(cluster, &first.name_any()).await?))
+}
+
+/// Nothing in a Pod can bound its processes: the node must.
+async fn unbounded_pids(cluster: &Cluster, node: &str) -> Result<Option<Lack>, ClusterError> {
+    #[derive(Deserialize)]
+    struct Configz {
+        kubeletconfig: Kubelet,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Kubelet {
+        pod_pids_limit: Option<i64>,
+    }
+    let doing = || format!("read the kubelet's configuration of node {node}");
+    let path = format!("/api/v1/nodes/{node}/proxy/configz");
+    let request = http::Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError).doing(doing())?;
+    let config: Configz = cluster.client.request(request).await.doing(doing())?;
+    let bounded = config.kubeletconfig.pod_pids_limit.is_some_and(|limit| limit > 0);
+    Ok((!bounded).then(|| {
+        let what =
+            format!("a bound on processes: on node {node} one pod can start as many as the node bears");
+        advice(what, "set podPidsLimit in the kubelets' configuration")
+    }))
+}
+
+async fn storage(cluster: &Cluster) -> Result<Vec<Lack>, ClusterError> {
+    let classes: Api<StorageClass> = Api::all(cluster.client.clone());
+    let classes = classes.list(&ListParams::default()).await.doing("list storage classes")?.items;
+    let names: BTreeSet<String> = classes.iter().map(|class| class.name_any()).collect();
+    let is_default =
+        |class: &StorageClass| class.annotations().get(DEFAULT_CLASS).is_some_and(|v| v == "true");
+    Ok(match &cluster.config.storage_class {
+        Some(name) if !names.contains(name) => {
+            vec![fatal(format!("the storage class {name}: there are {names:?}"), "set engine.storage-class")]
+        }
+        None if !classes.iter().any(is_default) => vec![advice(
+            "a default storage class: pods with persistent volumes do not start",
+            "set engine.storage-class, or mark one as the default",
+        )],
+        _ => Vec::new(),
+    })
+}
+
+async fn isolation(cluster: &Cluster) -> Result<Vec<Lack>, ClusterError> {
+    let Some(name) = &cluster.config.runtime_class else { return Ok(Vec::new()) };
+    let classes: Api<RuntimeClass> = Api::all(cluster.client.clone());
+    let found = classes.get_opt(name).await.doing("look at runtime classes")?;
+    let lack = || fatal(format!("the runtime class {name}"), "install it, or set engine.runtime-class");
+    Ok(found.is_none().then(lack).into_iter().collect())
+}

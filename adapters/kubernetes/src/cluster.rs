@@ -1,0 +1,182 @@
+//! The cluster, as this engine speaks to it.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolumeClaim, Pod, Secret};
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::cluster_error::{ClusterError, Doing as _};
+use crate::config::Config;
+use crate::covers::covers;
+use crate::labels::{FIELD_MANAGER, selector};
+use crate::objects::{Nodes, Object};
+
+/// How long the API server may take over an answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// The most names that a reason is looked up for.
+const MOST_NODES: u32 = 5000;
+
+/// A client with this engine's configuration.
+#[derive(Clone)]
+pub(crate) struct Cluster {
+    pub(crate) client: Client,
+    pub(crate) config: Config,
+}
+
+impl Cluster {
+    /// Does not ask anything yet.
+    pub(crate) async fn open(config: Config) -> Result<Self, ClusterError> {
+        let mut access = match &config.kubeconfig {
+            None => kube::Config::infer().await.map_err(|error| ClusterError::Access(error.to_string()))?,
+            Some(path) => {
+                let access = |error: kube::config::KubeconfigError| ClusterError::Access(error.to_string());
+                let file = Kubeconfig::read_from(path).map_err(access)?;
+                let options = KubeConfigOptions::default();
+                kube::Config::from_custom_kubeconfig(file, &options).await.map_err(access)?
+            }
+        };
+        access.connect_timeout = Some(ANSWER_TIMEOUT);
+        let client = Client::try_from(access).map_err(|error| ClusterError::Access(error.to_string()))?;
+        Ok(Self { client, config })
+    }
+
+    pub(crate) fn pods(&self, namespace: &str) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    fn namespaces(&self) -> Api<Namespace> {
+        Api::all(self.client.clone())
+    }
+
+    pub(crate) async fn namespace(&self, name: &str) -> Result<Option<Namespace>, ClusterError> {
+        self.namespaces().get_opt(name).await.doing(format!("look at namespace {name}"))
+    }
+
+    /// Those of this engine.
+    pub(crate) async fn own_namespaces(&self) -> Result<Vec<Namespace>, ClusterError> {
+        let own = ListParams::default().labels(&selector(&self.config.instance));
+        Ok(self.namespaces().list(&own).await.doing("list namespaces")?.items)
+    }
+
+    /// Takes a namespace away with all in it, which goes on after this returns.
+    pub(crate) async fn delete_namespace(&self, name: &str) -> Result<(), ClusterError> {
+        let deleted = self.namespaces().delete(name, &DeleteParams::default()).await;
+        absent_is_fine(deleted.doing(format!("delete namespace {name}")))
+    }
+
+    pub(crate) async fn nodes(&self) -> Result<Vec<Node>, ClusterError> {
+        let all = ListParams::default().limit(MOST_NODES);
+        Ok(Api::<Node>::all(self.client.clone()).list(&all).await.doing("list nodes")?.items)
+    }
+
+    /// Brings an object to what is wanted. Writes nothing where it is so already; tells whether it
+    /// did.
+    pub(crate) async fn apply(&self, object: &Object) -> Result<bool, ClusterError> {
+        let api = self.dynamic(object);
+        let live = api.get_opt(object.name()).await.doing(format!("look at {}", object.title()))?;
+        let as_wanted = live.and_then(|live| serde_json::to_value(live).ok());
+        if as_wanted.is_some_and(|live| covers(&live, &object.value)) {
+            return Ok(false);
+        }
+        let apply = PatchParams::apply(FIELD_MANAGER).force();
+        let applied = api.patch(object.name(), &apply, &Patch::Apply(&object.value)).await;
+        applied.doing(format!("apply {}", object.title()))?;
+        Ok(true)
+    }
+
+    fn dynamic(&self, object: &Object) -> Api<DynamicObject> {
+        match object.value["metadata"]["namespace"].as_str() {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &object.resource),
+            None => Api::all_with(self.client.clone(), &object.resource),
+        }
+    }
+
+    /// Takes away the Secrets and volumes of a namespace that are not in `wanted`.
+    pub(crate) async fn prune(&self, namespace: &str, wanted: &[Object]) -> Result<(), ClusterError> {
+        let names = |kind: &str| {
+            let of_kind = wanted.iter().filter(|object| object.resource.kind == kind);
+            of_kind.map(|object| object.name().to_owned()).collect::<HashSet<_>>()
+        };
+        self.prune_kind::<Secret>(namespace, &names("Secret")).await?;
+        self.prune_kind::<PersistentVolumeClaim>(namespace, &names("PersistentVolumeClaim")).await
+    }
+
+    async fn prune_kind<K>(&self, namespace: &str, wanted: &HashSet<String>) -> Result<(), ClusterError>
+    where
+        K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + std::fmt::Debug,
+    {
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
+        let own = ListParams::default().labels(&selector(&self.config.instance));
+        let kind = K::kind(&());
+        for object in api.list_metadata(&own).await.doing(format!("list {kind}s"))?.items {
+            let name = object.name_any();
+            if !wanted.contains(&name) && object.metadata.deletion_timestamp.is_none() {
+                let deleted = api.delete(&name, &DeleteParams::default()).await;
+                absent_is_fine(deleted.doing(format!("delete {kind} {name}")))?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn create_pod(&self, namespace: &str, pod: Value) -> Result<Pod, ClusterError> {
+        let pod: Pod =
+            serde_json::from_value(pod).map_err(std::io::Error::other).doing("write down a pod")?;
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+        self.pods(namespace).create(&params, &pod).await.doing("create a pod")
+    }
+
+    /// Asks for the end of a pod; one that is not there is no error. Told is whether it was.
+    pub(crate) async fn delete_pod(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: Option<String>,
+        grace_seconds: u32,
+    ) -> Result<bool, ClusterError> {
+        let mut params =
+            DeleteParams { grace_period_seconds: Some(grace_seconds), ..DeleteParams::default() };
+        if uid.is_some() {
+            params = params.preconditions(Preconditions { uid, resource_version: None });
+        }
+        match self.pods(namespace).delete(name, &params).await.doing(format!("delete pod {name}")) {
+            Err(error) if error.is_absent() => Ok(false),
+            deleted => deleted.map(|_| true),
+        }
+    }
+}
+
+fn absent_is_fine<T>(deleted: Result<T, ClusterError>) -> Result<(), ClusterError> {
+    match deleted {
+        Err(error) if error.is_absent() => Ok(()),
+        deleted => deleted.map(|_| ()),
+    }
+}
+
+/// Whether pods can be put on a node now.
+pub(crate) fn takes_pods(node: &Node) -> bool {
+    let spec = node.spec.as_ref();
+    let closed = spec.and_then(|spec| spec.unschedulable).unwrap_or_default();
+    let taints = spec.and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let ready = conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    ready && !closed && !taints.iter().any(|taint| taint.effect != "PreferNoSchedule")
+}
+
+/// What a pod's objects depend on.
+pub(crate) fn summary(nodes: &[Node]) -> Nodes {
+    let of_node = |node: &Node| node.status.clone().and_then(|status| status.addresses).unwrap_or_default();
+    let addresses = nodes.iter().flat_map(of_node).filter_map(|address| address.address.parse().ok());
+    let mut addresses: Vec<std::net::IpAddr> = addresses.collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    let count = u32::try_from(nodes.iter().filter(|node| takes_pods(node)).count()).unwrap_or(u32::MAX);
+    Nodes { count, addresses }
+}

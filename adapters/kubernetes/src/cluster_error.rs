@@ -1,0 +1,105 @@
+//! Failures of the cluster, and how they are told to publishers.
+
+use std::io;
+
+use apocryph_model::{Fault, Who};
+use apocryph_provider::EngineError;
+
+/// The cluster did not do what it should. The details are the operator's; publishers are told that
+/// it is not their fault. It never means that something is gone.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// The configuration of the cluster's clients cannot be read.
+    #[error("cannot find the cluster: {0}")]
+    Access(String),
+    /// The API server did not answer, or refused.
+    #[error("cannot {doing}: {source}")]
+    Api {
+        /// What was tried.
+        doing: String,
+        /// What came back.
+        source: Box<kube::Error>,
+    },
+    /// What should have happened did not, in time.
+    #[error("{what} took longer than {seconds} s")]
+    Late {
+        /// What did not happen.
+        what: String,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// The namespace is on its way out.
+    #[error("namespace {0} is still being removed")]
+    Terminating(String),
+    /// Something of the daemon's own failed.
+    #[error("cannot {doing}: {source}")]
+    Host {
+        /// What was tried.
+        doing: String,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+impl ClusterError {
+    /// Whether the API server knows of no such object.
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(self, Self::Api { source, .. } if matches!(&**source, kube::Error::Api(status) if status.code == 404))
+    }
+
+    /// What publishers are told. Logs the details.
+    pub(crate) fn to_fault(&self) -> Fault {
+        tracing::error!(error = %self, "the cluster failed");
+        match self {
+            Self::Api { source, .. } if is_quota(source) => {
+                provider("quota", "the provider's quota for this pod is used up: try again later")
+            }
+            Self::Api { source, .. } if matches!(&**source, kube::Error::Api(_)) => provider(
+                "cluster-refused",
+                "the provider's cluster refused; its operator finds the details in its log",
+            ),
+            Self::Api { .. } | Self::Access(_) => {
+                provider("cluster-unreachable", "the provider's cluster does not answer: try again later")
+            }
+            Self::Late { .. } => provider("cluster-late", "the provider's cluster is slow: try again later"),
+            Self::Terminating(_) => {
+                provider("being-removed", "the pod is still being removed: try again later")
+            }
+            Self::Host { .. } => provider(
+                "host-failed",
+                "the provider's host failed; its operator finds the details in its log",
+            ),
+        }
+    }
+}
+
+fn is_quota(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 403 && status.message.contains("exceeded quota"))
+}
+
+fn provider(code: &str, text: &str) -> Fault {
+    Fault::passing(Who::Provider, code, text)
+}
+
+impl From<ClusterError> for EngineError {
+    fn from(error: ClusterError) -> Self {
+        Self::Host(error.to_fault())
+    }
+}
+
+/// Says what was being done when something failed.
+pub(crate) trait Doing<T> {
+    fn doing(self, what: impl Into<String>) -> Result<T, ClusterError>;
+}
+
+impl<T> Doing<T> for Result<T, kube::Error> {
+    fn doing(self, what: impl Into<String>) -> Result<T, ClusterError> {
+        self.map_err(|source| ClusterError::Api { doing: what.into(), source: Box::new(source) })
+    }
+}
+
+impl<T> Doing<T> for io::Result<T> {
+    fn doing(self, what: impl Into<String>) -> Result<T, ClusterError> {
+        self.map_err(|source| ClusterError::Host { doing: what.into(), source })
+    }
+}

@@ -1,0 +1,29 @@
+//! The engine of a cluster. Each pod has a namespace of its own, each replica is a Pod in it; the
+//! rest of a pod's objects bounds what its replicas can use and reach.
+//!
+//! What a cluster must have: Kubernetes 1.32 or later, a network that enforces NetworkPolicy, nodes
+//! that reach the provider's registry endpoint, a storage class where pods have persistent volumes;
+//! [`check`] tells what is missing.
+
+mod check;
+mod cluster;
+mod cluster_error;
+mod config;
+mod covers;
+mod engine;
+mod labels;
+mod node_registry;
+mod objects;
+mod pod_logs;
+mod pod_state;
+mod pull;
+mod record;
+mod replicas;
+mod usage;
+mod watch;
+
+pub use check::{Lack, check};
+pub use cluster_error::ClusterError;
+pub use config::{Config, Gateways, InstanceName, ParseInstanceNameError};
+pub use engine::KubernetesEngine;
+pub use node_registry::{NodeImage, NodeRegistry, Shipped};

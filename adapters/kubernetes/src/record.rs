@@ -1,0 +1,201 @@
+//! What is kept of each replica in the daemon's own files, so that nothing measured is lost and
+//! nothing is counted twice whatever ends: the daemon, the API server, the node.
+//!
+//! ```text
+//! <data_dir>/replicas/<replica>.json
+//!            pods/<channel>/             a pod is known; its logs, see `apocryph_podlog`
+//! ```
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write as _};
+use std::net::IpAddr;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use apocryph_model::{ChannelId, Digest, Fault, Resources};
+use apocryph_provider::Reading;
+use serde::{Deserialize, Serialize};
+
+use crate::cluster_error::{ClusterError, Doing as _};
+
+/// A replica, from before it is created until it is forgotten and scaled away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) id: String,
+    pub(crate) pod: ChannelId,
+    pub(crate) namespace: String,
+    /// Of the spec that it runs.
+    pub(crate) spec: Digest,
+    pub(crate) reserved: Resources,
+    /// Once it has one.
+    pub(crate) address: Option<IpAddr>,
+    /// The most that was seen of each counter.
+    pub(crate) used: Counters,
+    /// Whether it was told to end: what it does then is no failure.
+    pub(crate) stopping: bool,
+    /// Why it ended, where it did so by itself and was not scaled away since.
+    pub(crate) fault: Option<Fault>,
+    /// Whether nothing of it is in the cluster any more.
+    pub(crate) ended: bool,
+    /// Whether its last reading is still wanted.
+    pub(crate) unread: bool,
+}
+
+/// What was used since a replica began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Counters {
+    pub(crate) cpu_us: u64,
+    pub(crate) running_ms: u64,
+    pub(crate) ingress: u64,
+    pub(crate) egress: u64,
+}
+
+impl Counters {
+    /// The greater of each: what was seen once stays seen.
+    pub(crate) fn max(self, other: Self) -> Self {
+        Self {
+            cpu_us: self.cpu_us.max(other.cpu_us),
+            running_ms: self.running_ms.max(other.running_ms),
+            ingress: self.ingress.max(other.ingress),
+            egress: self.egress.max(other.egress),
+        }
+    }
+}
+
+impl Record {
+    pub(crate) fn reading(&self) -> Reading {
+        let Counters { cpu_us, running_ms, ingress, egress } = self.used;
+        Reading {
+            pod: self.pod,
+            replica: self.id.clone(),
+            reserved: self.reserved,
+            cpu_us,
+            running_ms,
+            ingress,
+            egress,
+            last: self.ended,
+        }
+    }
+
+    /// Whether anyone may still ask for it.
+    pub(crate) fn is_wanted(&self) -> bool {
+        !self.ended || self.unread || self.fault.is_some()
+    }
+}
+
+/// The files.
+#[derive(Debug, Clone)]
+pub(crate) struct Records(PathBuf);
+
+impl Records {
+    pub(crate) fn open(data_dir: &Path) -> Result<Self, ClusterError> {
+        let records = Self(data_dir.to_owned());
+        make_private_dir(&records.replicas()).doing("make the directory of replicas")?;
+        make_private_dir(&records.0.join("pods")).doing("make the directory of pods")?;
+        Ok(records)
+    }
+
+    pub(crate) fn all(&self) -> Result<Vec<Record>, ClusterError> {
+        let mut records = Vec::new();
+        for entry in fs::read_dir(self.replicas()).doing("list replicas")? {
+            let path = entry.doing("list replicas")?.path();
+            if path.extension().is_some_and(|kind| kind == "json") {
+                let bytes = fs::read(&path).doing("read a replica's record")?;
+                let record = serde_json::from_slice(&bytes).map_err(io::Error::from);
+                records.push(record.doing(format!("read {}", path.display()))?);
+            }
+        }
+        Ok(records)
+    }
+
+    /// Writes a record, whole or not at all; takes one away that nobody wants.
+    pub(crate) fn put(&self, record: &Record) -> Result<(), ClusterError> {
+        let path = self.replicas().join(format!("{}.json", record.id));
+        let put = if record.is_wanted() { write_json(&path, record) } else { remove_if_there(&path) };
+        put.doing("write a replica's record")
+    }
+
+    /// Where a pod's logs are.
+    pub(crate) fn logs(&self, pod: ChannelId) -> PathBuf {
+        self.0.join("pods").join(pod.to_string())
+    }
+
+    pub(crate) fn knows(&self, pod: ChannelId) -> bool {
+        self.logs(pod).is_dir()
+    }
+
+    pub(crate) fn know(&self, pod: ChannelId) -> Result<(), ClusterError> {
+        make_private_dir(&self.logs(pod)).doing("make a directory for logs")
+    }
+
+    pub(crate) fn forget(&self, pod: ChannelId) -> Result<(), ClusterError> {
+        match fs::remove_dir_all(self.logs(pod)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.doing("remove a pod's logs"),
+        }
+    }
+
+    fn replicas(&self) -> PathBuf {
+        self.0.join("replicas")
+    }
+}
+
+fn make_private_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
+    let partial = path.with_extension("partial");
+    let mut file = OpenOptions::new();
+    let mut file = file.write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
+    file.write_all(&serde_json::to_vec(value)?)?;
+    file.sync_data()?;
+    fs::rename(partial, path)
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use apocryph_model::{Bytes, Millicores, Who};
+
+    pub(crate) fn record(id: &str) -> Record {
+        Record {
+            id: id.into(),
+            pod: ChannelId([1; 32]),
+            namespace: "n".into(),
+            spec: Digest([2; 32]),
+            reserved: Resources { cpu: Millicores(10), memory: Bytes(1), storage: Bytes(0) },
+            address: None,
+            used: Counters { cpu_us: 7, ..Counters::default() },
+            stopping: false,
+            fault: None,
+            ended: false,
+            unread: true,
+        }
+    }
+
+    #[test]
+    fn a_record_stays_until_it_is_read_and_scaled_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = Records::open(dir.path()).unwrap();
+        let mut kept = record("a");
+        kept.fault = Some(Fault::passing(Who::Publisher, "container-ended", "it ended"));
+        kept.ended = true;
+        records.put(&kept).unwrap();
+        assert_eq!(Records::open(dir.path()).unwrap().all().unwrap(), [kept.clone()]);
+        kept.unread = false;
+        records.put(&kept).unwrap();
+        assert_eq!(records.all().unwrap().len(), 1);
+        kept.fault = None;
+        records.put(&kept).unwrap();
+        records.put(&kept).unwrap();
+        assert!(records.all().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,87 @@
+//! The engine that the settings choose, with the registry endpoint that it pulls from.
+
+use crate::{
+    failure::Failure,
+    settings::{EngineKind, Settings},
+    world::StoredBlobs,
+};
+use apocryph_embedded::EmbeddedEngine;
+use apocryph_kubernetes::{KubernetesEngine, NodeImage, NodeRegistry, Shipped};
+use apocryph_model::Digest;
+use apocryph_oci::registry::{self, Grants, NodeImages};
+use apocryph_provider::{Engine, EngineError};
+use async_trait::async_trait;
+use std::{net::SocketAddr, sync::Arc};
+use tokio::{net::TcpListener, task::JoinSet};
+use tracing::warn;
+
+/// The engine at work.
+pub(crate) enum OpenEngine {
+    /// This machine.
+    Embedded(Arc<EmbeddedEngine>),
+    /// A cluster.
+    Kubernetes(Arc<KubernetesEngine>),
+}
+
+impl OpenEngine {
+    /// Serves the pods' images on `registry` until `shutdown` is ready, and opens the engine.
+    pub(crate) async fn open(
+        settings: &Settings,
+        (registry, address): (TcpListener, SocketAddr),
+        blobs: Arc<StoredBlobs>,
+        grants: Arc<Grants>,
+        serving: &mut JoinSet<()>,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<Self, Failure> {
+        match settings.file.engine.kind {
+            EngineKind::Embedded => {
+                serving.spawn(registry::serve(registry, blobs, grants, shutdown));
+                let engine = EmbeddedEngine::open(settings.engine(address)).await?;
+                Ok(Self::Embedded(Arc::new(engine)))
+            }
+            EngineKind::Kubernetes => {
+                let images = Arc::new(NodeImages::new(blobs, grants));
+                serving.spawn(registry::serve_nodes(registry, images.clone(), shutdown));
+                let endpoint = Arc::new(NodeRegistryEndpoint(images));
+                let engine = KubernetesEngine::open(settings.cluster(address), endpoint).await?;
+                Ok(Self::Kubernetes(Arc::new(engine)))
+            }
+        }
+    }
+
+    /// As the provider drives it.
+    pub(crate) fn engine(&self) -> Arc<dyn Engine> {
+        match self {
+            Self::Embedded(engine) => engine.clone(),
+            Self::Kubernetes(engine) => engine.clone(),
+        }
+    }
+
+    /// Takes away what the engine made of the host, where no pod needs it any more.
+    pub(crate) async fn close(self) {
+        // A cluster keeps nothing that is not a pod's.
+        let Self::Embedded(engine) = self else { return };
+        let Some(engine) = Arc::into_inner(engine) else {
+            return warn!("the engine is still in use: what it made of the host stays");
+        };
+        if let Err(problem) = engine.close().await {
+            warn!(%problem, "something of the engine is left on the host");
+        }
+    }
+}
+
+/// The registry endpoint, as a cluster's engine needs it.
+struct NodeRegistryEndpoint(Arc<NodeImages>);
+
+#[async_trait]
+impl NodeRegistry for NodeRegistryEndpoint {
+    async fn open(&self, image: Shipped<'_>) -> Result<NodeImage, EngineError> {
+        let opened = self.0.open(image.token, image.key, image.image, image.user).await?;
+        let registry::NodeImage { manifest, architecture, has_command, group, .. } = opened;
+        Ok(NodeImage { manifest, architecture, has_command, group })
+    }
+
+    fn retain(&self, token: &str, manifests: &[Digest]) {
+        self.0.retain(token, manifests);
+    }
+}
