@@ -9,24 +9,36 @@ TEST_PACKAGES := skopeo
 CLUSTER_PACKAGES := containerd runc containernetworking-plugins iproute2 nftables util-linux busybox-static gcc libc6-dev
 PROVE_PACKAGES := python3-venv
 
-.PHONY: help demo sweep test contracts mutation invariants prove coverage deploy tidy bench cluster cluster-down cluster-test build packages test-packages cluster-packages
+.PHONY: help demo sweep test contracts mutation invariants prove coverage deploy tidy bench kubernetes-test cluster cluster-down cluster-test build packages test-packages cluster-packages
 
 help: ## Tells the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
 
-demo: packages contracts/node_modules build ## The whole loop on this machine; KEEP=1 leaves it running
-	@KEEP=$(KEEP) scripts/as-root $(TARGET)/debug/demo
+# Pods run on this machine, or with ENGINE=kubernetes on a cluster.
+ON_CLUSTER := $(filter kubernetes,$(ENGINE))
+
+demo: packages $(if $(ON_CLUSTER),cluster-packages) contracts/node_modules build ## The whole loop; KEEP=1 leaves it running, ENGINE=kubernetes takes a cluster
+	@KEEP=$(KEEP) ENGINE=$(ENGINE) $(if $(ON_CLUSTER),scripts/with-cluster) scripts/as-root $(TARGET)/debug/demo
 
 sweep: ## Ends what `make demo KEEP=1` left running
 	@scripts/as-root $(TARGET)/debug/demo sweep
 
 test: test-packages contracts/node_modules build ## Every test
 	cargo run -q -p xtask -- tidy
-	scripts/nextest run --workspace --no-fail-fast
+	scripts/nextest run --workspace --no-fail-fast -E 'not ($(CLUSTER_TESTS))'
+	@$(MAKE) --no-print-directory kubernetes-test
 	cargo test -q --workspace --doc
 	$(MAKE) --no-print-directory contracts
 	$(MAKE) --no-print-directory demo
 	@echo "Every test passed."
+
+# Those that have nothing to test where there is no cluster.
+CLUSTER_TESTS := package(apocryph-kubernetes) & kind(test)
+
+kubernetes-test: build ## The Kubernetes engine, and the loop, on a real cluster
+	@testbed/cluster/cluster can && scripts/packages $(CLUSTER_PACKAGES) && \
+		scripts/with-cluster scripts/nextest run --workspace --no-fail-fast -E '$(CLUSTER_TESTS)' || \
+		{ [ $$? = 77 ] && echo "skipped: the tests of the Kubernetes engine"; }
 
 cluster: cluster-packages ## A real Kubernetes on this machine, in CLUSTER; needs Go and root
 	@testbed/cluster/cluster up

@@ -10,13 +10,18 @@ use std::{fs, io};
 /// # Errors
 /// If /proc cannot be read.
 pub fn processes(engine: &str, containers: &[&str]) -> io::Result<Vec<(u32, String)>> {
+    in_cgroups(|line| is_within(line, engine, containers))
+}
+
+/// The processes of which a line of /proc/<id>/cgroup is ours.
+pub(crate) fn in_cgroups(is_ours: impl Fn(&str) -> bool) -> io::Result<Vec<(u32, String)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")?.flatten() {
         let Some(id) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         // A process that ends while it is looked at is in no container.
         let read = |file: &str| fs::read_to_string(entry.path().join(file)).unwrap_or_default();
         let command = read("cmdline").replace('\0', " ");
-        if !command.is_empty() && read("cgroup").lines().any(|line| is_within(line, engine, containers)) {
+        if !command.is_empty() && read("cgroup").lines().any(&is_ours) {
             found.push((id, command.trim_end().to_owned()));
         }
     }
@@ -36,20 +41,25 @@ fn is_within(line: &str, engine: &str, containers: &[&str]) -> bool {
 /// # Errors
 /// If there is no such container, or its counter cannot be read.
 pub fn cpu_microseconds(engine: &str, containers: &[&str]) -> io::Result<u64> {
-    let (root, read): (&str, fn(&Path) -> io::Result<u64>) =
-        if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
-            ("/sys/fs/cgroup", read_v2)
-        } else {
-            ("/sys/fs/cgroup/cpuacct", read_v1)
-        };
+    let root = if is_unified() { "/sys/fs/cgroup" } else { "/sys/fs/cgroup/cpuacct" };
     let replicas = fs::read_dir(Path::new(root).join("apocryph").join(engine))?;
     let folders =
         replicas.flatten().flat_map(|replica| containers.iter().map(move |c| replica.path().join(c)));
     let folders: Vec<PathBuf> = folders.filter(|folder| folder.is_dir()).collect();
+    cpu_of(&folders)
+}
+
+/// What the cgroups of these folders counted together, in microseconds; at least one must be there.
+pub(crate) fn cpu_of(folders: &[PathBuf]) -> io::Result<u64> {
     if folders.is_empty() {
         return Err(io::ErrorKind::NotFound.into());
     }
+    let read = if is_unified() { read_v2 } else { read_v1 };
     folders.iter().map(|folder| read(folder)).sum()
+}
+
+fn is_unified() -> bool {
+    Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
 }
 
 /// Linux, "CPU Accounting Controller".

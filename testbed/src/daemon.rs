@@ -9,6 +9,8 @@ use tokio::process::Command;
 
 use crate::chain::DevChain;
 use crate::clients::http_get;
+use crate::cluster::Cluster;
+use crate::containers;
 use crate::service::{Service, ending};
 use crate::until::until;
 
@@ -37,6 +39,8 @@ pub struct Site {
     pub number: u8,
     /// Where it keeps everything.
     pub folder: PathBuf,
+    /// What it runs pods on, where that is not this machine.
+    pub cluster: Option<Cluster>,
 }
 
 /// A provider: registered, and running unless it was stopped.
@@ -50,6 +54,7 @@ pub struct Daemon {
     pub folder: PathBuf,
     /// Where its gateway speaks HTTP.
     pub gateway: SocketAddr,
+    cluster: Option<Cluster>,
     health: SocketAddr,
     key: &'static str,
     service: Option<Service>,
@@ -98,13 +103,18 @@ impl Daemon {
     pub async fn set_up(chain: &DevChain, offer: &Offer, site: Site) -> Result<Self, DaemonError> {
         let io = |source| DaemonError::Io { name: offer.name.clone(), source };
         std::fs::create_dir_all(&site.folder).map_err(io)?;
-        let ports @ [gateway, health, _, _] = free_ports().map_err(io)?;
-        let configuration = configuration(chain, offer, &site, ports);
+        let [gateway, health, p2p, mut registry] = free_ports().map_err(io)?;
+        if let Some(cluster) = &site.cluster {
+            registry.set_ip(cluster.host);
+            cluster.trust(registry).map_err(io)?;
+        }
+        let configuration = configuration(chain, offer, &site, [gateway, health, p2p, registry]);
         std::fs::write(site.folder.join("apocryphd.toml"), configuration).map_err(io)?;
         let mut daemon = Self {
             name: offer.name.clone(),
             engine: site.engine,
             folder: site.folder,
+            cluster: site.cluster,
             gateway,
             health,
             key: DevChain::key_hex(offer.account),
@@ -171,6 +181,28 @@ impl Daemon {
         std::fs::write(path, text.replacen(from, to, 1))
     }
 
+    /// The processes in its containers of these names: id and command line.
+    ///
+    /// # Errors
+    /// If they cannot be looked at.
+    pub fn processes(&self, names: &[&str]) -> io::Result<Vec<(u32, String)>> {
+        match &self.cluster {
+            Some(cluster) => cluster.processes(&self.engine, names),
+            None => containers::processes(&self.engine, names),
+        }
+    }
+
+    /// What the kernel counted of its containers of these names that run, in microseconds.
+    ///
+    /// # Errors
+    /// If there is no such container, or its counter cannot be read.
+    pub fn cpu_microseconds(&self, names: &[&str]) -> io::Result<u64> {
+        match &self.cluster {
+            Some(cluster) => cluster.cpu_microseconds(&self.engine, names),
+            None => containers::cpu_microseconds(&self.engine, names),
+        }
+    }
+
     /// Its process id, while it runs.
     pub fn id(&self) -> Option<u32> {
         self.service.as_ref().and_then(Service::id)
@@ -232,7 +264,7 @@ fn free_ports<const N: usize>() -> io::Result<[SocketAddr; N]> {
 fn configuration(
     chain: &DevChain,
     offer: &Offer,
-    Site { engine, network, number, folder }: &Site,
+    site @ Site { number, folder, .. }: &Site,
     [gateway, health, p2p, registry]: [SocketAddr; 4],
 ) -> String {
     let contracts = chain.contracts();
@@ -273,9 +305,8 @@ domain = "{name}.localhost"
 tcp-ports = "{first_port}-{last_port}"
 
 [engine]
-name = "{engine}"
-subnet = "10.{network}.{number}.0/24"
 stop-grace = "3s"
+{engine}
 
 [metering]
 period = "500ms"
@@ -285,6 +316,7 @@ reconcile = "500ms"
 before-end = "5s"
 "#,
         name = offer.name,
+        engine = engine_settings(site),
         price = offer.price,
         folder = folder.display(),
         rpc = chain.url(),
@@ -295,4 +327,16 @@ before-end = "5s"
         first_port = 30_000 + 100 * u16::from(*number),
         last_port = 30_099 + 100 * u16::from(*number),
     )
+}
+
+/// The rest of the table `engine`, and what comes with it.
+fn engine_settings(Site { engine, network, number, cluster, .. }: &Site) -> String {
+    match cluster {
+        None => format!("name = \"{engine}\"\nsubnet = \"10.{network}.{number}.0/24\""),
+        Some(Cluster { kubeconfig, host, .. }) => format!(
+            "name = \"{engine}\"\nkind = \"kubernetes\"\n\n[kubernetes]\nkubeconfig = \"{}\"\n\
+             gateway-networks = [\"{host}/32\"]",
+            kubeconfig.display()
+        ),
+    }
 }

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod chain;
 pub mod cli;
 pub mod clients;
+pub mod cluster;
 pub mod containers;
 pub mod daemon;
 pub mod engine_conformance;

@@ -12,6 +12,7 @@ use apocryph_model::{Amount, ChainError, ChannelId};
 use crate::audit::{self, Flow};
 use crate::chain::{DevChain, StartError};
 use crate::cli::Cli;
+use crate::cluster::Cluster;
 use crate::daemon::{Daemon, DaemonError, Offer, Site};
 use crate::sweep::sweep;
 use crate::traces::{Left, Traces};
@@ -58,15 +59,23 @@ pub enum MarketError {
 }
 
 impl Market {
-    /// Starts the chain.
+    /// Starts the chain. Providers run pods on this machine.
     ///
     /// # Errors
     /// See [`MarketError`].
     pub async fn open() -> Result<Self, MarketError> {
+        Self::open_on(None).await
+    }
+
+    /// Starts the chain. Providers run pods on the cluster, or else on this machine.
+    ///
+    /// # Errors
+    /// See [`MarketError`].
+    pub async fn open_on(cluster: Option<Cluster>) -> Result<Self, MarketError> {
         let number = OPENED.fetch_add(1, Ordering::Relaxed) % 20;
         // No mark is the beginning of another: it ends with its only letter from g on.
         let mark = format!("m{:x}{}", std::process::id(), char::from(b'g' + number));
-        let traces = traces(&mark);
+        let traces = traces(&mark, cluster);
         let folder = traces.folder.join("chain");
         std::fs::create_dir_all(&folder)?;
         let chain = DevChain::start(&folder).await?;
@@ -87,6 +96,7 @@ impl Market {
             network: self.network,
             number,
             folder: self.folder().join(&offer.name),
+            cluster: self.traces.cluster.clone(),
         };
         let daemon = Daemon::set_up(&self.chain, offer, site).await?;
         Ok(self.daemons.push_mut(daemon))
@@ -167,7 +177,7 @@ pub fn sweep_all() -> io::Result<Vec<(PathBuf, Left)>> {
     for entry in std::fs::read_dir(FOLDERS)?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let Some(mark) = name.strip_prefix(PREFIX).filter(|mark| !is_open(mark)) else { continue };
-        let left = sweep(&traces(mark))?;
+        let left = sweep(&traces(mark, Cluster::of_environment().ok()))?;
         if !left.is_empty() {
             withstood.push((entry.path(), left));
         }
@@ -197,12 +207,13 @@ fn free_network(first: u32, routes: &str) -> u8 {
 }
 
 /// How a market with this mark is known.
-fn traces(mark: &str) -> Traces {
+fn traces(mark: &str, cluster: Option<Cluster>) -> Traces {
     Traces {
         folder: Path::new(FOLDERS).join(format!("{PREFIX}{mark}")),
         bridges: format!("ap-{mark}"),
         tables: format!("apocryph_{mark}"),
         cgroups: mark.into(),
+        cluster,
     }
 }
 

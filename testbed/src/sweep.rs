@@ -25,7 +25,7 @@ pub fn sweep(traces: &Traces) -> io::Result<Left> {
         if left.is_empty() || Instant::now() > deadline {
             break left;
         }
-        take_away(&left);
+        take_away(traces, &left);
         // Processes that were killed need a moment until they are gone.
         std::thread::sleep(Duration::from_millis(50));
     };
@@ -36,7 +36,7 @@ pub fn sweep(traces: &Traces) -> io::Result<Left> {
 }
 
 /// What cannot be taken away yet is tried again, and told in the end.
-fn take_away(left: &Left) {
+fn take_away(traces: &Traces, left: &Left) {
     for (id, _) in &left.processes {
         let id = i32::try_from(*id).map(Pid::from_raw);
         let _ = id.map(|id| kill(id, Signal::SIGKILL));
@@ -53,6 +53,9 @@ fn take_away(left: &Left) {
     for path in &left.cgroups {
         let _ = std::fs::remove_dir(Path::new(path));
     }
+    for (cluster, name) in traces.cluster.iter().flat_map(|c| left.namespaces.iter().map(move |n| (c, n))) {
+        let _ = cluster.delete_namespace(name);
+    }
 }
 
 #[cfg(test)]
@@ -63,7 +66,13 @@ mod tests {
     fn processes_and_the_folder_are_taken_away() {
         let folder = tempfile::tempdir().unwrap().keep();
         let none = || "none-such".to_owned();
-        let traces = Traces { folder: folder.clone(), bridges: none(), tables: none(), cgroups: none() };
+        let traces = Traces {
+            folder: folder.clone(),
+            bridges: none(),
+            tables: none(),
+            cgroups: none(),
+            cluster: None,
+        };
         let mut reader = traces.reader();
         assert!(sweep(&traces).unwrap().is_empty());
         assert!(!reader.wait().unwrap().success());

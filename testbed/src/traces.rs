@@ -2,11 +2,13 @@
 //! them, and to clean up after a run that failed.
 //!
 //! Everything that a run makes carries one of its marks in its name: its folder in paths, its
-//! prefix in the names of bridges, firewall tables and cgroups.
+//! prefix in the names of bridges, firewall tables, cgroups and engines.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{fs, io};
+
+use crate::cluster::Cluster;
 
 /// The marks of one run.
 #[derive(Debug, Clone)]
@@ -17,8 +19,10 @@ pub struct Traces {
     pub bridges: String,
     /// How its firewall tables begin.
     pub tables: String,
-    /// How its cgroups' folders begin.
+    /// How its cgroups' folders begin, and the names of its engines in a cluster.
     pub cgroups: String,
+    /// Where its pods run, if not on this machine.
+    pub cluster: Option<Cluster>,
 }
 
 /// What is left of a run.
@@ -34,13 +38,15 @@ pub struct Left {
     pub tables: Vec<String>,
     /// Folders of cgroups, the innermost first.
     pub cgroups: Vec<PathBuf>,
+    /// Namespaces of a cluster.
+    pub namespaces: Vec<String>,
 }
 
 impl Traces {
     /// Everything that is left, in this mount and network namespace; processes in all.
     ///
     /// # Errors
-    /// If /proc or /sys cannot be read.
+    /// If /proc or /sys cannot be read, or the cluster does not answer.
     pub fn left(&self) -> io::Result<Left> {
         Ok(Left {
             processes: self.processes()?,
@@ -48,6 +54,7 @@ impl Traces {
             interfaces: self.interfaces()?,
             tables: self.tables(&list_tables()?),
             cgroups: self.cgroups()?,
+            namespaces: self.namespaces()?,
         })
     }
 
@@ -78,6 +85,10 @@ impl Traces {
         let mut points: Vec<_> = points.filter(|point| point.starts_with(&self.folder)).collect();
         points.reverse();
         points
+    }
+
+    fn namespaces(&self) -> io::Result<Vec<String>> {
+        self.cluster.as_ref().map_or(Ok(Vec::new()), |cluster| cluster.namespaces(&self.cgroups))
     }
 
     fn interfaces(&self) -> io::Result<Vec<String>> {
@@ -144,7 +155,9 @@ impl std::fmt::Display for Left {
         let interfaces = self.interfaces.iter().map(|name| format!("interface {name}"));
         let tables = self.tables.iter().map(|name| format!("firewall table {name}"));
         let cgroups = self.cgroups.iter().map(|path| format!("cgroup {}", path.display()));
-        let all: Vec<_> = processes.chain(mounts).chain(interfaces).chain(tables).chain(cgroups).collect();
+        let namespaces = self.namespaces.iter().map(|name| format!("namespace {name}"));
+        let on_the_machine = processes.chain(mounts).chain(interfaces).chain(tables).chain(cgroups);
+        let all: Vec<_> = on_the_machine.chain(namespaces).collect();
         if all.is_empty() { f.write_str("nothing") } else { f.write_str(&all.join(", ")) }
     }
 }
@@ -182,7 +195,7 @@ mod tests {
 
     fn traces(folder: &Path) -> Traces {
         let none = || "none-such".to_owned();
-        Traces { folder: folder.into(), bridges: none(), tables: none(), cgroups: none() }
+        Traces { folder: folder.into(), bridges: none(), tables: none(), cgroups: none(), cluster: None }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The whole loop on one machine: a dev chain, three providers, a publisher and an outside client,
 //! every one of them real and a process of its own. What is shown is looked at from outside.
 //!
-//! With `KEEP=1` everything is left running at the end; `demo sweep` ends it, and whatever earlier runs
+//! With `ENGINE=kubernetes` pods run on the cluster that the environment tells of. With `KEEP=1` everything is left running at the end; `demo sweep` ends it, and whatever earlier runs
 //! left.
 
 mod acts;
@@ -19,7 +19,7 @@ use apocryph_testbed::market::sweep_all;
 use tokio::signal::unix::{SignalKind, signal};
 
 use failure::{During, Failure, Result};
-use record::Record;
+use record::{Engine, Record};
 use stage::Stage;
 
 #[tokio::main]
@@ -27,7 +27,10 @@ async fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("sweep") {
         return sweep();
     }
-    let mut record = Record::new();
+    let mut record = match Engine::of_environment() {
+        Ok(engine) => Record::new(engine),
+        Err(error) => return print::unknown_engine(&error),
+    };
     let outcome = tokio::select! {
         outcome = play(&mut record) => outcome,
         failure = interrupted() => Err(failure),

@@ -86,6 +86,12 @@ pub(crate) fn failed(failure: &crate::failure::Failure) {
     println!("The demo could not go on: {failure}");
 }
 
+/// Nothing is to be shown on that.
+pub(crate) fn unknown_engine(error: &std::io::Error) -> std::process::ExitCode {
+    println!("{error}");
+    std::process::ExitCode::FAILURE
+}
+
 /// What withstood.
 pub(crate) fn swept(result: &std::io::Result<Vec<(PathBuf, Left)>>) {
     match result {

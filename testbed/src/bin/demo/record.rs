@@ -34,10 +34,29 @@ pub(crate) struct Check {
     pub(crate) found: String,
 }
 
+/// What runs the pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Engine {
+    Embedded,
+    Kubernetes,
+}
+
+impl Engine {
+    /// As it is called by `ENGINE`; by default this machine.
+    pub(crate) fn of_environment() -> io::Result<Self> {
+        match std::env::var("ENGINE").as_deref() {
+            Err(_) | Ok("" | "embedded") => Ok(Self::Embedded),
+            Ok("kubernetes") => Ok(Self::Kubernetes),
+            Ok(other) => Err(io::Error::other(format!("ENGINE={other}: expected embedded or kubernetes"))),
+        }
+    }
+}
+
 /// Everything that happened, in its order.
 #[derive(Debug, Serialize)]
 pub(crate) struct Record {
-    engine: &'static str,
+    engine: Engine,
     machine: String,
     steps: Vec<Step>,
     checks: Vec<Check>,
@@ -46,9 +65,13 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(engine: Engine) -> Self {
         let began = Instant::now();
-        Self { engine: "embedded", machine: machine(), steps: Vec::new(), checks: Vec::new(), began }
+        Self { engine, machine: machine(), steps: Vec::new(), checks: Vec::new(), began }
+    }
+
+    pub(crate) fn engine(&self) -> Engine {
+        self.engine
     }
 
     pub(crate) fn steps(&self) -> &[Step] {
@@ -162,7 +185,7 @@ mod tests {
 
     #[test]
     fn the_report_has_the_shape_that_readers_know() {
-        let mut record = Record::new();
+        let mut record = Record::new(Engine::Embedded);
         record.step("collect", "publisher", Instant::now(), "sha256:00");
         record.check("paid equals owed", 3, 3);
         record.check("nothing is left", "nothing", "mount /x");

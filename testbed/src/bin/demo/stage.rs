@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 
 use apocryph_model::ChannelId;
 use apocryph_testbed::cli::{Cli, Said};
+use apocryph_testbed::cluster::Cluster;
 use apocryph_testbed::daemon::{Daemon, Offer};
+use apocryph_testbed::images;
 use apocryph_testbed::market::Market;
 use apocryph_testbed::until::until;
-use apocryph_testbed::{containers, images};
 use serde_json::Value;
 
 use crate::failure::{During, Result};
 use crate::print;
-use crate::record::Record;
+use crate::record::{Engine, Record};
 
 /// Stands in the web server's page, and in no ciphertext.
 pub(crate) const MARKER: &str = "This page was woken by a request.";
@@ -42,7 +43,11 @@ pub(crate) struct Stage {
 impl Stage {
     /// Starts the chain, makes the images, and has three providers register: the cheapest is dead.
     pub(crate) async fn set(record: &mut Record) -> Result<Self> {
-        let market = Market::open().await?;
+        let cluster = match record.engine() {
+            Engine::Embedded => None,
+            Engine::Kubernetes => Some(Cluster::of_environment().during("looking for the cluster")?),
+        };
+        let market = Market::open_on(cluster).await?;
         print::chapter(&format!("The stage, in {}", market.folder().display()));
         print::note(&format!("a chain at {} with Payment, Registry and a token", market.chain.url()));
         let cli = market.publisher(PUBLISHER).await?;
@@ -157,12 +162,12 @@ impl Stage {
 
     /// The pod's processes, as the kernel shows them.
     pub(crate) fn containers(&self, pod: &str) -> Result<Vec<(u32, String)>> {
-        containers::processes(&self.chosen().engine, container_names(pod)).during("looking at processes")
+        self.chosen().processes(container_names(pod)).during("looking at processes")
     }
 
     pub(crate) async fn until_gone(&self, pod: &str) -> Result<()> {
         let gone = async || {
-            let found = containers::processes(&self.chosen().engine, container_names(pod))?;
+            let found = self.chosen().processes(container_names(pod))?;
             Ok(found.is_empty())
         };
         until("no process of the pod is left", PATIENCE, gone).await.during(pod)
@@ -186,7 +191,7 @@ impl Stage {
 
     /// What the kernel counted of the pod's containers that run, in microseconds.
     pub(crate) fn counted_cpu(&self, pod: &str) -> Result<u64> {
-        containers::cpu_microseconds(&self.chosen().engine, container_names(pod)).during("reading a cgroup")
+        self.chosen().cpu_microseconds(container_names(pod)).during("reading a cgroup")
     }
 
     /// What the provider's ledger holds of it, in microseconds.
