@@ -64,7 +64,8 @@ fn a_replica_is_confined_and_knows_no_secret_by_itself() {
 
 #[test]
 fn a_pod_stands_bounded() {
-    let nodes = Nodes { count: 2, addresses: vec!["198.18.0.1".parse().unwrap(), "2001:db8::1".parse().unwrap()] };
+    let nodes =
+        Nodes { count: 2, addresses: vec!["198.18.0.1".parse().unwrap(), "2001:db8::1".parse().unwrap()] };
     let standing: Vec<Value> =
         standing(&config(), &prepared(), &nodes).into_iter().map(|object| object.value).collect();
     insta::assert_json_snapshot!("standing", standing);
