@@ -67,7 +67,7 @@ fn advice(what: impl Into<String>, remedy: impl Into<String>) -> Lack {
 }
 
 fn unreachable(error: &ClusterError) -> Lack {
-    fatal(format!("the cluster: {error}"), "set engine.kubeconfig, and look after the API server")
+    fatal(format!("the cluster: {error}"), "set kubernetes.kubeconfig, and look after the API server")
 }
 
 async fn version(cluster: &Cluster) -> Result<Option<Lack>, ClusterError> {
@@ -121,11 +121,14 @@ async fn storage(cluster: &Cluster) -> Result<Vec<Lack>, ClusterError> {
         |class: &StorageClass| class.annotations().get(DEFAULT_CLASS).is_some_and(|v| v == "true");
     Ok(match &cluster.config.storage_class {
         Some(name) if !names.contains(name) => {
-            vec![fatal(format!("the storage class {name}: there are {names:?}"), "set engine.storage-class")]
+            vec![fatal(
+                format!("the storage class {name}: there are {names:?}"),
+                "set kubernetes.storage-class",
+            )]
         }
         None if !classes.iter().any(is_default) => vec![advice(
             "a default storage class: pods with persistent volumes do not start",
-            "set engine.storage-class, or mark one as the default",
+            "set kubernetes.storage-class, or mark one as the default",
         )],
         _ => Vec::new(),
     })
@@ -135,6 +138,6 @@ async fn isolation(cluster: &Cluster) -> Result<Vec<Lack>, ClusterError> {
     let Some(name) = &cluster.config.runtime_class else { return Ok(Vec::new()) };
     let classes: Api<RuntimeClass> = Api::all(cluster.client.clone());
     let found = classes.get_opt(name).await.doing("look at runtime classes")?;
-    let lack = || fatal(format!("the runtime class {name}"), "install it, or set engine.runtime-class");
+    let lack = || fatal(format!("the runtime class {name}"), "install it, or set kubernetes.runtime-class");
     Ok(found.is_none().then(lack).into_iter().collect())
 }

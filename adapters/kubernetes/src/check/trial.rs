@@ -99,7 +99,7 @@ fn pull(pod: &Pod) -> Option<String> {
 
 fn unreached(registry: &str, message: &str) -> Option<Lack> {
     NOT_REACHED.iter().any(|words| message.contains(words)).then(|| {
-        let remedy = "set engine.registry-name to what nodes reach, and let their runtime pull from it";
+        let remedy = "set kubernetes.registry-name to what nodes reach, and let their runtime pull from it";
         fatal(format!("nodes that reach the registry at {registry}: {message}"), remedy)
     })
 }
