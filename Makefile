@@ -2,16 +2,17 @@
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-# To build; to run pods and make the sample images; to test beside what others wrote.
+# To build; to run pods and make the sample images; to test beside what others wrote, also in a cluster.
 BUILD_PACKAGES := gcc libc6-dev
 DEMO_PACKAGES := crun iproute2 nftables nginx-light redis-tools busybox-static
 TEST_PACKAGES := skopeo
+CLUSTER_PACKAGES := containerd runc containernetworking-plugins iproute2 nftables util-linux busybox-static gcc libc6-dev
 PROVE_PACKAGES := python3-venv
 
-.PHONY: help demo sweep test contracts mutation invariants prove coverage deploy tidy bench build packages test-packages
+.PHONY: help demo sweep test contracts mutation invariants prove coverage deploy tidy bench cluster cluster-down cluster-test build packages test-packages cluster-packages
 
 help: ## Tells the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 demo: packages contracts/node_modules build ## The whole loop on this machine; KEEP=1 leaves it running
 	@KEEP=$(KEEP) scripts/as-root $(TARGET)/debug/demo
@@ -26,6 +27,17 @@ test: test-packages contracts/node_modules build ## Every test
 	$(MAKE) --no-print-directory contracts
 	$(MAKE) --no-print-directory demo
 	@echo "Every test passed."
+
+cluster: cluster-packages ## A real Kubernetes on this machine, in CLUSTER; needs Go and root
+	@testbed/cluster/cluster up
+
+cluster-down: ## Takes it away
+	@testbed/cluster/cluster down
+
+cluster-test: cluster-packages test-packages ## The tests of the cluster itself, on one of their own
+	cd testbed/cluster/agents && go vet ./... && go test ./...
+	cd testbed/cluster/decoder && go vet ./... && go test ./...
+	cd testbed/cluster && go vet ./... && go test -count=1 ./...
 
 contracts: contracts/node_modules ## The tests of the contracts, their gas and their coverage
 	cd contracts && tools/forge test -vv && tools/export-abi --check && tools/coverage
@@ -62,6 +74,10 @@ packages:
 
 test-packages:
 	@scripts/packages $(BUILD_PACKAGES) $(DEMO_PACKAGES) $(TEST_PACKAGES)
+
+cluster-packages:
+	@testbed/cluster/cluster can
+	@scripts/packages $(CLUSTER_PACKAGES)
 
 # Not `npm ci`: that one wants the lock file to name the tools of every platform, also those that a
 # registry does not have. Versions and digests are the lock file's here too.

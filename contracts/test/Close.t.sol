@@ -41,9 +41,12 @@ contract CloseTest is Base {
 
     function test_settle_and_close_when_nothing_is_due() public {
         open(100);
+        vm.recordLogs();
         (uint128 paid, uint128 refunded) = settle(0);
         eq(paid, 0);
         eq(refunded, 100);
+        // The refund and the end: no payment of nothing, which some tokens refuse.
+        eq(vm.getRecordedLogs().length, 2);
     }
 
     function test_settle_and_close_refuses_what_claim_refuses() public {

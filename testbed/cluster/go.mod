@@ -1,0 +1,3 @@
+module apocryph/testbed/cluster
+
+go 1.24.0
