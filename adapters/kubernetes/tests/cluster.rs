@@ -25,7 +25,7 @@ use support::{Bench, with_engine};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn client(bench: &Bench) -> Client {
-    let file = Kubeconfig::read_from(bench.config.kubeconfig.as_ref().unwrap()).unwrap();
+    let file = Kubeconfig::read_from(&bench.admin).unwrap();
     let config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.unwrap();
     Client::try_from(config).unwrap()
 }

@@ -2,6 +2,8 @@
 //! the unit.
 
 use crate::world;
+use alloy::primitives::hex;
+use alloy::sol_types::SolCall as _;
 use apocryph_evm::Evm;
 use apocryph_model::{
     Address, Amount, Channel, ChannelId, PodId, Price, Rate, Resource, Tariff, Terms, Usage,
@@ -34,6 +36,13 @@ struct Plan {
     tariff: Tariff,
     /// Cumulative, at the first claim and at the last.
     usage: [Usage; 2],
+    /// Closed by the provider, at once; else withdrawn by the publisher, after the delay.
+    is_closed: bool,
+}
+
+alloy::sol! {
+    /// What no part of the system calls yet.
+    function close(address publisher, bytes32 podId) external returns (uint128 refunded);
 }
 
 struct Market {
@@ -65,6 +74,7 @@ fn plan(number: usize) -> Plan {
         tariff,
         // What the rate bounds is claimed when the time no longer matters.
         usage: if slow { [Usage::default(), last] } else { [first, last] },
+        is_closed: n % 3 == 1,
     }
 }
 
@@ -223,6 +233,18 @@ impl Market {
         self.each_publisher(plans, act).await;
     }
 
+    /// By their providers, from accounts that the dev chain has the keys of.
+    async fn close(&self, plans: &[Plan]) {
+        for plan in plans {
+            let publisher = PublisherChain::account(&self.publishers[plan.publisher]);
+            let call = closeCall { publisher: publisher.0.into(), podId: plan.pod.0.into() };
+            let from = ProviderChain::account(&self.providers[plan.provider]);
+            let (to, data) = (self.chain.contracts().payment, hex::encode_prefixed(call.abi_encode()));
+            let transaction = json!([{ "from": from, "to": to, "data": data }]);
+            self.chain.call("eth_sendTransaction", transaction).await.unwrap();
+        }
+    }
+
     /// What the channels are to pay in all by each of the claims, the last at `now`.
     async fn model(&self, plans: &[Plan]) -> Model {
         let now = ProviderChain::now(&self.providers[0]).await.unwrap();
@@ -299,8 +321,10 @@ async fn a_thousand_channels_end_with_everybody_having_what_is_theirs() {
     let second = market.claim(&plans, 1).await;
     assert!(second.iter().all(|(id, paid)| model.first[id] + paid == model.last[id]));
     meter.read(&market, "claim again").await;
-    market.withdraw(&plans, &channels, &model).await;
-    meter.read(&market, "withdraw").await;
+    let (closed, withdrawn): (Vec<Plan>, Vec<Plan>) = plans.iter().cloned().partition(|plan| plan.is_closed);
+    market.close(&closed).await;
+    market.withdraw(&withdrawn, &channels, &model).await;
+    meter.read(&market, "close or withdraw").await;
     market.check_balances(&plans, &model).await;
     market.check_events(&plans, &model).await;
     println!("gas for each of {CHANNELS} channels: {}", meter.readings.join(", "));

@@ -1,8 +1,10 @@
-//! An engine on the cluster that `KUBECONFIG` names, with a registry of the test's own. Namespaces
+//! An engine on the cluster that `KUBECONFIG` names, with a registry and an account of the test's own. Namespaces
 //! are removed after the test, failed or not.
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests tell by panics and lines")]
+
+mod account;
 
 use std::fs::File;
 use std::io;
@@ -14,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use account::Account;
 use apocryph_kubernetes::{Config, KubernetesEngine, NodeImage, NodeRegistry, Shipped};
 use apocryph_model::{ChannelId, Digest};
 use apocryph_oci::registry::{BlobFiles, Grants, NodeImages, serve_nodes};
@@ -39,7 +42,10 @@ pub(crate) struct Bench {
     blobs: Arc<Blobs>,
     shipped: Vec<Digest>,
     host: IpAddr,
+    /// Of who may do everything in the cluster.
+    pub(crate) admin: PathBuf,
     dir: TempDir,
+    _account: Account,
 }
 
 /// Blobs as files.
@@ -121,13 +127,16 @@ impl Bench {
         trust(address);
         let name = fresh_name();
         let mut config = Config::new(name.parse().unwrap(), dir.path().join("data"), address.to_string());
-        config.kubeconfig = Some(cluster.kubeconfig);
+        let kubeconfig = dir.path().join("kubeconfig");
+        let account = Account::make(&cluster.kubeconfig, &name, &kubeconfig);
+        config.kubeconfig = Some(kubeconfig);
         config.stop_grace = Duration::from_secs(1);
         config.gateways.networks = vec![format!("{}/32", cluster.host)];
         let registry = Arc::new(Images(images));
         let engine = Some(KubernetesEngine::open(config.clone(), registry.clone()).await.unwrap());
         let (key, shipped, host) = (DeploymentKey::generate().unwrap(), Vec::new(), cluster.host);
-        Self { name, config, engine, registry, grants, key, blobs, shipped, host, dir }
+        let (admin, _account) = (cluster.kubeconfig, account);
+        Self { name, config, engine, registry, grants, key, blobs, shipped, host, admin, dir, _account }
     }
 
     pub(crate) fn engine(&self) -> &KubernetesEngine {
