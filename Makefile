@@ -14,14 +14,14 @@ PROVE_PACKAGES := python3-venv
 help: ## Tells the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
 
-# Pods run on this machine, or with ENGINE=kubernetes on a cluster.
+# Pods run on this machine, or with ENGINE=kubernetes on a cluster, of which a run that stays is told.
 ON_CLUSTER := $(filter kubernetes,$(ENGINE))
 
 demo: packages $(if $(ON_CLUSTER),cluster-packages) contracts/node_modules build ## The whole loop; KEEP=1 leaves it running, ENGINE=kubernetes takes a cluster
 	@KEEP=$(KEEP) ENGINE=$(ENGINE) $(if $(ON_CLUSTER),scripts/with-cluster) scripts/as-root $(TARGET)/debug/demo
 
 sweep: ## Ends what `make demo KEEP=1` left running
-	@scripts/as-root $(TARGET)/debug/demo sweep
+	@$(if $(ON_CLUSTER),scripts/with-cluster) scripts/as-root $(TARGET)/debug/demo sweep
 
 test: test-packages contracts/node_modules build ## Every test
 	cargo run -q -p xtask -- tidy

@@ -18,7 +18,12 @@ pub(crate) async fn leave(stage: Stage) -> Result<Vec<String>> {
     lines.extend(settings.map(|(name, value)| format!("  export {name}={value}")));
     let commands = ["ls", "status web", "logs web", "usage web", "remove web"];
     lines.extend(commands.map(|command| format!("  {} {command}", cli.program.display())));
-    lines.push("To end it: make sweep".to_owned());
+    let sweep = if stage.market.traces.cluster.is_some() {
+        "make sweep ENGINE=kubernetes, and make cluster-down for the cluster"
+    } else {
+        "make sweep"
+    };
+    lines.push(format!("To end it: {sweep}"));
     stage.market.keep();
     Ok(lines)
 }
