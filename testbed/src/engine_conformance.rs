@@ -162,8 +162,7 @@ pub async fn scales_up_and_down(subject: &mut dyn Subject) {
     assert_eq!(engine.ended(pod.id, &two[0].id).await.unwrap(), None);
     assert_eq!(engine.replicas(pod.id).await.unwrap(), [two[1].clone()]);
     assert_eq!(engine.scale(pod.id, 0).await.unwrap(), []);
-    let last = engine.sample().await.unwrap();
-    assert!(last.len() == 2 && last.iter().all(|reading| reading.last));
+    let last = last_readings(engine, 2).await;
     assert!(last.iter().all(|last| readings.iter().any(|earlier| is_later(last, earlier))));
     assert_eq!(engine.sample().await.unwrap(), last);
     for replica in &two {
@@ -490,6 +489,22 @@ async fn sampled_until(engine: &dyn Engine, right: impl Fn(&Reading) -> bool) ->
         }
     };
     timeout(PATIENCE, sampled).await.expect("it is counted")
+}
+
+/// The readings, once all are the last ones: an engine may take a while over what a replica used in
+/// the end.
+async fn last_readings(engine: &dyn Engine, count: usize) -> Vec<Reading> {
+    let sampled = async {
+        loop {
+            let readings = engine.sample().await.unwrap();
+            assert_eq!(readings.len(), count);
+            if readings.iter().all(|reading| reading.last) {
+                return readings;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(PATIENCE, sampled).await.expect("they end")
 }
 
 async fn reach(replica: &Replica, port: u16) -> String {

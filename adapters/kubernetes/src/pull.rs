@@ -95,18 +95,11 @@ fn problem(status: &ContainerStatus) -> Option<EngineError> {
     let waiting = status.state.as_ref()?.waiting.as_ref()?;
     let reason = waiting.reason.as_deref()?;
     let message = words(waiting.message.as_deref().unwrap_or_default());
-    let name = &status.name;
     if matches!(reason, "ErrImagePull") && OF_THE_IMAGE.iter().any(|words| message.contains(words)) {
-        let text = format!("the image of container {name} is refused: {message}");
+        let text = format!("the image of container {} is refused: {message}", status.name);
         return Some(EngineError::Pod(Fault::lasting(Who::Publisher, "image-refused", text)));
     }
-    // The kubelet has tried more than once.
-    if !matches!(reason, "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull") {
-        return None;
-    }
-    tracing::error!(container = name, message = waiting.message, "a node cannot pull an image");
-    let text = format!("the provider's nodes cannot pull the image of container {name}");
-    Some(EngineError::Host(Fault::passing(Who::Provider, "image-pull", text)))
+    None
 }
 
 #[cfg(test)]

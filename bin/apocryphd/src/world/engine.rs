@@ -57,10 +57,18 @@ impl OpenEngine {
         }
     }
 
-    /// Takes away what the engine made of the host, where no pod needs it any more.
+    /// Takes away what the engine made of the host, where no pod needs it any more, and what was
+    /// stopped in the cluster and waits for its last reading.
     pub(crate) async fn close(self) {
-        // A cluster keeps nothing that is not a pod's.
-        let Self::Embedded(engine) = self else { return };
+        let engine = match self {
+            Self::Embedded(engine) => engine,
+            Self::Kubernetes(engine) => {
+                if let Err(problem) = engine.close().await {
+                    warn!(%problem, "what was stopped ends after the next start");
+                }
+                return;
+            }
+        };
         let Some(engine) = Arc::into_inner(engine) else {
             return warn!("the engine is still in use: what it made of the host stays");
         };
