@@ -38,6 +38,7 @@ mod run;
 mod sealed;
 mod service;
 mod settings;
+mod sources;
 mod status;
 mod wake;
 
