@@ -9,7 +9,7 @@
 //! An undo brings back the earlier version where there is one, else it takes everything away.
 
 use crate::{
-    EnginePod, OnProgress, Provider, Replica, ReplicaState,
+    EnginePod, OnProgress, Provider, Replica, ReplicaState, Turn,
     admission::{self, Judged},
     authorise::Caller,
     faults,
@@ -21,7 +21,6 @@ use apocryph_model::{
     Blob, Channel, ChannelId, Digest, Endpoint, Fault, PeerAddress, PodSpec, Progress, ProvisionRequest, Who,
 };
 use std::collections::BTreeSet;
-use tokio::sync::OwnedMutexGuard;
 use tracing::{Instrument as _, error, info_span};
 
 /// What has been begun, and may have to be undone.
@@ -42,7 +41,7 @@ pub(crate) struct Attempt<'a> {
     earlier: Option<Pod>,
     begun: Vec<Step>,
     /// Held while a new pod is routed to and not yet confirmed: whoever wakes it waits.
-    opening: Option<OwnedMutexGuard<()>>,
+    opening: Option<Turn>,
 }
 
 impl<'a> Attempt<'a> {
@@ -173,7 +172,7 @@ impl<'a> Attempt<'a> {
 
     async fn route(&mut self, spec: &PodSpec) -> Result<Vec<Endpoint>, Fault> {
         if self.earlier.is_none() {
-            self.opening = Some(self.provider.scales.lock(self.id()).await);
+            self.opening = Some(self.provider.scales.take(self.id()).await);
         }
         self.begun.push(Step::Route);
         let running = self.provider.running(self.id()).await?;
