@@ -1,11 +1,11 @@
 //! The engine of a cluster, as the provider drives it.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use apocryph_model::{ChannelId, Fault, LogLine, LogQuery, Name, Who};
-use apocryph_provider::{Engine, EngineError, EnginePod, Reading, Replica};
+use apocryph_provider::{Engine, EngineError, EnginePod, Reading, Replica, Turns};
 use apocryph_seal::sha256;
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
@@ -34,9 +34,6 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 const REMOVE_TIMEOUT: Duration = Duration::from_secs(30);
 const REMOVE_PERIOD: Duration = Duration::from_millis(500);
 
-/// The right to change a pod.
-type Turn = tokio::sync::OwnedMutexGuard<()>;
-
 /// Runs pods in a Kubernetes cluster. What runs goes on when this value, or its whole process, is
 /// gone; opening an engine with the same configuration takes over.
 pub struct KubernetesEngine {
@@ -47,7 +44,7 @@ pub struct KubernetesEngine {
     replicas: Arc<Replicas>,
     prepared: Mutex<HashMap<ChannelId, Arc<Prepared>>>,
     /// Calls for one pod come one after the other.
-    turns: Mutex<HashMap<ChannelId, Weak<tokio::sync::Mutex<()>>>>,
+    turns: Turns<ChannelId>,
     watch: AbortHandle,
 }
 
@@ -72,17 +69,6 @@ impl KubernetesEngine {
         };
         complete.map_err(late)?;
         Ok(engine)
-    }
-
-    async fn turn(&self, pod: ChannelId) -> Turn {
-        let turn = {
-            let mut turns = lock(&self.turns);
-            turns.retain(|_, turn| turn.strong_count() > 0);
-            let turn = turns.get(&pod).and_then(Weak::upgrade).unwrap_or_default();
-            turns.insert(pod, Arc::downgrade(&turn));
-            turn
-        };
-        turn.lock_owned().await
     }
 
     fn prepared(&self, pod: ChannelId) -> Option<Arc<Prepared>> {
@@ -255,7 +241,7 @@ impl KubernetesEngine {
 impl Engine for KubernetesEngine {
     #[tracing::instrument(name = "prepare", skip_all, fields(pod = %pod.id))]
     async fn prepare(&self, pod: &EnginePod) -> Result<(), EngineError> {
-        let _turn = self.turn(pod.id).await;
+        let _turn = self.turns.take(pod.id).await;
         let outcome = self.prepare_anew(pod).await;
         if let Ok(prepared) = &outcome {
             lock(&self.prepared).insert(pod.id, prepared.clone());
@@ -270,7 +256,7 @@ impl Engine for KubernetesEngine {
 
     #[tracing::instrument(name = "scale", skip(self), fields(pod = %pod))]
     async fn scale(&self, pod: ChannelId, count: u32) -> Result<Vec<Replica>, EngineError> {
-        let _turn = self.turn(pod).await;
+        let _turn = self.turns.take(pod).await;
         let prepared = self.prepared(pod);
         if prepared.is_none() && !self.records.knows(pod) {
             return Err(EngineError::Unknown);
@@ -309,7 +295,7 @@ impl Engine for KubernetesEngine {
 
     #[tracing::instrument(name = "remove", skip(self), fields(pod = %pod))]
     async fn remove(&self, pod: ChannelId) -> Result<(), EngineError> {
-        let _turn = self.turn(pod).await;
+        let _turn = self.turns.take(pod).await;
         self.replicas.dismiss_failed(pod);
         self.stop_all(self.replicas.not_ended(pod)).await?;
         let removed = lock(&self.prepared).remove(&pod);
