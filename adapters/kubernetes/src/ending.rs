@@ -41,11 +41,18 @@ impl Replicas {
         self.look_after_end(id);
     }
 
-    /// Has those of a pod that are of no use any more end at once, whatever there is to be learned
-    /// from them.
-    pub(crate) fn hurry(&self, pod: ChannelId) {
-        for id in self.of_no_use() {
-            self.change(&id, |entry| entry.at_once |= entry.record.pod == pod);
+    /// Has those of some pods that are of no use any more end at once, whatever there is to be
+    /// learned from them.
+    pub(crate) fn hurry(&self, pods: impl Fn(ChannelId) -> bool) {
+        let waits = |entry: &&mut Entry| {
+            !entry.is_live() && !entry.record.ended && !entry.at_once && pods(entry.record.pod)
+        };
+        let waiting: Vec<_> = {
+            let mut known = self.lock();
+            known.values_mut().filter(waits).map(|entry| entry.record.id.clone()).collect()
+        };
+        for id in waiting {
+            self.change(&id, |entry| entry.at_once = true);
         }
     }
 

@@ -198,7 +198,7 @@ impl KubernetesEngine {
             self.replicas.live(pod.id).into_iter().partition(|(_, spec)| *spec == pod.digest);
         others.extend(kept.split_off(kept.len().min(count)));
         let kept: Vec<String> = kept.into_iter().map(|(id, _)| id).collect();
-        self.replicas.hurry(pod.id);
+        self.replicas.hurry(|of| of == pod.id);
         if pod.spec.persistent().0 > 0 {
             // A volume serves one version at a time.
             let there = self.replicas.not_ended(pod.id);

@@ -34,9 +34,8 @@ use crate::pod_state::{NO_ROOM, PodState, started};
 use crate::record::{Record, Records};
 use crate::watch::Observer;
 
-/// How long no node may have room for a replica until it counts as refused: what has just ended may
-/// still have to be noticed.
-const NO_ROOM_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long no node may have room for a replica until that counts as refused: others may be ending.
+const NO_ROOM_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// All replicas.
 pub(crate) struct Replicas {
@@ -103,6 +102,7 @@ impl Replicas {
             }
             let mut until = deadline;
             if waiting.as_ref().is_some_and(|fault| fault.code == NO_ROOM) {
+                self.hurry(|_| true);
                 let since = *without_room.get_or_insert_with(Instant::now);
                 until = until.min(since + NO_ROOM_TIMEOUT);
             } else {

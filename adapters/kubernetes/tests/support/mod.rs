@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests tell by panics and lines")]
 
 mod account;
+pub(crate) mod api;
 
 use std::fs::File;
 use std::io;
@@ -17,6 +18,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use account::Account;
+use api::FaultyApi;
 use apocryph_kubernetes::{Config, KubernetesEngine, NodeImage, NodeRegistry, Shipped};
 use apocryph_model::{ChannelId, Digest};
 use apocryph_oci::registry::{BlobFiles, Grants, NodeImages, serve_nodes};
@@ -26,10 +28,17 @@ use apocryph_testbed::engine_conformance::Subject;
 use apocryph_testbed::layout::Image;
 use async_trait::async_trait;
 use futures::FutureExt as _;
-use futures::future::BoxFuture;
+use futures::future::LocalBoxFuture;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::api::ListParams;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+
+/// How long anything may take until it counts as not happening.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The engine under test and what it stands on.
 pub(crate) struct Bench {
@@ -45,6 +54,8 @@ pub(crate) struct Bench {
     /// Of who may do everything in the cluster.
     pub(crate) admin: PathBuf,
     dir: TempDir,
+    /// What stands between the engine and the API server, where faults are wanted.
+    api: Option<FaultyApi>,
     _account: Account,
 }
 
@@ -103,13 +114,22 @@ impl Cluster {
 }
 
 /// Runs a test on an engine of its own, where there is a cluster.
-pub(crate) fn with_engine(test: impl for<'a> FnOnce(&'a mut Bench) -> BoxFuture<'a, ()>) {
+pub(crate) fn with_engine(test: impl for<'a> FnOnce(&'a mut Bench) -> LocalBoxFuture<'a, ()>) {
+    run(test, false);
+}
+
+/// The same, with an API server that can be made to fail: see [`Bench::api`].
+pub(crate) fn with_faults(test: impl for<'a> FnOnce(&'a mut Bench) -> LocalBoxFuture<'a, ()>) {
+    run(test, true);
+}
+
+fn run(test: impl for<'a> FnOnce(&'a mut Bench) -> LocalBoxFuture<'a, ()>, faults: bool) {
     let Some(cluster) = Cluster::find() else { return };
     // What the engine keeps from publishers stands in its log.
     let _ = tracing_subscriber::fmt().with_test_writer().try_init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.unwrap().block_on(async {
-        let mut bench = Bench::new(cluster).await;
+        let mut bench = Bench::new(cluster, faults).await;
         let outcome = AssertUnwindSafe(test(&mut bench)).catch_unwind().await;
         bench.clean_up().await;
         outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -117,7 +137,7 @@ pub(crate) fn with_engine(test: impl for<'a> FnOnce(&'a mut Bench) -> BoxFuture<
 }
 
 impl Bench {
-    async fn new(cluster: Cluster) -> Self {
+    async fn new(cluster: Cluster, faults: bool) -> Self {
         let dir = tempfile::Builder::new().prefix("apk").tempdir_in("/tmp").unwrap();
         let blobs = Arc::new(Blobs { dir: dir.path().join("blobs") });
         std::fs::create_dir(&blobs.dir).unwrap();
@@ -129,6 +149,7 @@ impl Bench {
         let mut config = Config::new(name.parse().unwrap(), dir.path().join("data"), address.to_string());
         let kubeconfig = dir.path().join("kubeconfig");
         let account = Account::make(&cluster.kubeconfig, &name, &kubeconfig);
+        let api = if faults { Some(FaultyApi::serve(&kubeconfig).await) } else { None };
         config.kubeconfig = Some(kubeconfig);
         config.stop_grace = Duration::from_secs(1);
         config.gateways.networks = vec![format!("{}/32", cluster.host)];
@@ -136,7 +157,36 @@ impl Bench {
         let engine = Some(KubernetesEngine::open(config.clone(), registry.clone()).await.unwrap());
         let (key, shipped, host) = (DeploymentKey::generate().unwrap(), Vec::new(), cluster.host);
         let (admin, _account) = (cluster.kubeconfig, account);
-        Self { name, config, engine, registry, grants, key, blobs, shipped, host, admin, dir, _account }
+        Self { name, config, engine, registry, grants, key, blobs, shipped, host, admin, dir, api, _account }
+    }
+
+    /// What stands between the engine and the API server, in tests of faults.
+    pub(crate) fn api(&self) -> &FaultyApi {
+        self.api.as_ref().unwrap()
+    }
+
+    /// A client of the API server's own, who may do everything.
+    pub(crate) async fn client(&self) -> Client {
+        let file = Kubeconfig::read_from(&self.admin).unwrap();
+        let config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.unwrap();
+        Client::try_from(config).unwrap()
+    }
+
+    /// The namespaces of the engine's pods.
+    pub(crate) async fn namespaces(&self) -> Vec<Namespace> {
+        let own = ListParams::default().labels(&format!("apocryph.network/instance={}", self.name));
+        Api::all(self.client().await).list(&own).await.unwrap().items
+    }
+
+    /// The Pods of all replicas that are there.
+    pub(crate) async fn replicas(&self) -> Vec<Pod> {
+        let own = format!("apocryph.network/instance={},apocryph.network/role=replica", self.name);
+        Api::all(self.client().await).list(&ListParams::default().labels(&own)).await.unwrap().items
+    }
+
+    /// Ends the engine as a crash of the daemon would.
+    pub(crate) fn crash(&mut self) {
+        drop(self.engine.take());
     }
 
     pub(crate) fn engine(&self) -> &KubernetesEngine {
@@ -166,11 +216,16 @@ impl Bench {
     }
 
     async fn clean_up(&mut self) {
+        if let Some(api) = &self.api {
+            api.answers();
+        }
         if self.engine.is_none() {
             self.restart().await;
         }
-        for pod in self.engine().pods().await.unwrap() {
-            self.engine().remove(pod).await.unwrap();
+        let engine = self.engine();
+        let pods = engine.pods().await.unwrap().into_iter();
+        for removed in futures::future::join_all(pods.map(|pod| engine.remove(pod))).await {
+            removed.unwrap();
         }
     }
 }
@@ -239,4 +294,17 @@ impl Subject for Bench {
         let engine = KubernetesEngine::open(self.config.clone(), self.registry.clone()).await;
         self.engine = Some(engine.unwrap());
     }
+}
+
+/// What is found in the end; looked for again and again.
+pub(crate) async fn within<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let looking = async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("not in time: {what}"))
 }
