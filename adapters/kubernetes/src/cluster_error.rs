@@ -26,10 +26,12 @@ pub enum ClusterError {
         source: Box<kube::Error>,
     },
     /// The API server took the question, and no answer came.
-    #[error("cannot {doing}: the API server did not answer within {} s", ANSWER_TIMEOUT.as_secs())]
+    #[error("cannot {doing}: the API server did not answer within {seconds} s")]
     Silent {
         /// What was tried.
         doing: String,
+        /// How long was waited.
+        seconds: u64,
     },
     /// What should have happened did not, in time.
     #[error("{what} took longer than {seconds} s")]
@@ -119,9 +121,17 @@ pub(crate) async fn answer<T>(
     doing: impl Into<String>,
     question: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, ClusterError> {
-    match timeout(ANSWER_TIMEOUT, question).await {
+    answer_within(ANSWER_TIMEOUT, doing, question).await
+}
+
+pub(crate) async fn answer_within<T>(
+    time: Duration,
+    doing: impl Into<String>,
+    question: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, ClusterError> {
+    match timeout(time, question).await {
         Ok(answer) => answer.doing(doing),
-        Err(_silence) => Err(ClusterError::Silent { doing: doing.into() }),
+        Err(_silence) => Err(ClusterError::Silent { doing: doing.into(), seconds: time.as_secs() }),
     }
 }
 

@@ -22,8 +22,6 @@ const END_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a replica that is to end is kept for its log and its last reading.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(30);
 const SETTLE_PERIOD: Duration = Duration::from_secs(1);
-/// How long a last reading may take where somebody waits for the end.
-const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// How soon an end is asked for again.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -67,8 +65,7 @@ impl Replicas {
     pub(crate) async fn stop(&self, id: &str) -> Result<(), ClusterError> {
         let Some(node) = self.with(id, Entry::node) else { return Ok(()) };
         self.change(id, |entry| (entry.record.stopping, entry.at_once) = (true, true));
-        // What is not read in time is not billed.
-        let _ = timeout(READ_TIMEOUT, self.read(node.into_iter().collect())).await;
+        self.read(node.into_iter().collect()).await;
         if let Err(error) = self.delete(id).await {
             self.look_after_end(id);
             return Err(error);

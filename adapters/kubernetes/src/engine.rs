@@ -9,7 +9,7 @@ use apocryph_provider::{Engine, EngineError, EnginePod, Reading, Replica, Turns}
 use apocryph_seal::sha256;
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
-use k8s_openapi::api::core::v1::{Namespace, Node};
+use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition, Node};
 use kube::ResourceExt as _;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -30,8 +30,10 @@ use crate::watch::watch_pods;
 
 /// How long the cluster may take until all pods have been seen.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a namespace may take to go with all in it, and how often it is looked at.
-const REMOVE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a namespace may take to go with all in it, how long where something of it is held by
+/// a finalizer, and how often it is looked at.
+const REMOVE_TIMEOUT: Duration = Duration::from_secs(60);
+const HELD_TIMEOUT: Duration = Duration::from_secs(10);
 const REMOVE_PERIOD: Duration = Duration::from_millis(500);
 
 /// Runs pods in a Kubernetes cluster. What runs goes on when this value, or its whole process, is
@@ -177,9 +179,12 @@ impl KubernetesEngine {
     async fn remove_namespace(&self, pod: ChannelId) -> Result<(), ClusterError> {
         let name = self.namespace(pod);
         self.cluster.delete_namespace(&name).await?;
-        let deadline = Instant::now() + REMOVE_TIMEOUT;
+        let (begun, mut held_since) = (Instant::now(), None);
         while let Some(there) = self.cluster.namespace(&name).await? {
-            if Instant::now() > deadline {
+            let since = |since: Option<Instant>| since.unwrap_or_else(Instant::now);
+            held_since = is_held(&there).then(|| since(held_since));
+            let held = held_since.is_some_and(|since| since.elapsed() > HELD_TIMEOUT);
+            if held || begun.elapsed() > REMOVE_TIMEOUT {
                 return Err(terminating(Some(&there), name));
             }
             sleep(REMOVE_PERIOD).await;
@@ -336,12 +341,20 @@ impl Drop for KubernetesEngine {
     }
 }
 
+fn conditions(namespace: &Namespace) -> impl Iterator<Item = &NamespaceCondition> {
+    let conditions = namespace.status.as_ref().and_then(|status| status.conditions.as_deref());
+    conditions.unwrap_or_default().iter().filter(|condition| condition.status == "True")
+}
+
+/// Whether somebody keeps something of it from going.
+fn is_held(namespace: &Namespace) -> bool {
+    conditions(namespace).any(|condition| condition.type_ == "NamespaceFinalizersRemaining")
+}
+
 /// What the cluster itself says of a namespace that does not go.
 fn terminating(namespace: Option<&Namespace>, name: String) -> ClusterError {
-    let status = namespace.and_then(|namespace| namespace.status.as_ref());
-    let conditions = status.and_then(|status| status.conditions.as_deref()).unwrap_or_default().iter();
-    let failing = conditions.filter(|condition| condition.status == "True");
-    let said: Vec<&str> = failing.filter_map(|condition| condition.message.as_deref()).collect();
+    let conditions = namespace.into_iter().flat_map(conditions);
+    let said: Vec<&str> = conditions.filter_map(|condition| condition.message.as_deref()).collect();
     ClusterError::Terminating { name, waits_for: words(&said.join("; ")) }
 }
 

@@ -2,6 +2,7 @@
 //! is asked by way of the API server.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
 use http::Request;
@@ -9,12 +10,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Deserialize;
 
 use crate::cluster::Cluster;
-use crate::cluster_error::{ClusterError, Doing as _, answer};
+use crate::cluster_error::{ClusterError, Doing as _, answer_within};
 use crate::pod_state::millis;
 use crate::record::Counters;
 
 /// Kubelets that are asked at a time.
 const NODES_AT_A_TIME: usize = 16;
+/// How long one may take: readings of all others wait for it.
+const NODE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a kubelet saw of a pod.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -50,7 +53,7 @@ async fn look_at(cluster: &Cluster, node: &str) -> Result<HashMap<String, Seen>,
     let doing = || format!("read the summary of node {node}");
     let path = format!("/api/v1/nodes/{node}/proxy/stats/summary");
     let request = Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError).doing(doing())?;
-    let summary: Summary = answer(doing(), cluster.client.request(request)).await?;
+    let summary: Summary = answer_within(NODE_TIMEOUT, doing(), cluster.client.request(request)).await?;
     Ok(summary.pods.into_iter().map(PodStats::seen).collect())
 }
 
