@@ -51,10 +51,11 @@ fn is_wanted(name: &str) -> bool {
 }
 
 impl Bench {
-    /// Writes a manifest, and the image that it names like the pod.
-    fn write(&self, name: &str, image: &Image, manifest: &str) {
+    /// Writes an image that serves HTTP at a port, and a manifest for it.
+    fn write(&self, name: &str, image: &Image, port: u16, idle: &str) {
         image.write_to(&self.publisher.folder.join("images"), name).unwrap();
-        let manifest = manifest.replace("NAME", name);
+        let manifest = include_str!("pod.yaml").replace("NAME", name);
+        let manifest = manifest.replace("PORT", &port.to_string()).replace("IDLE", idle);
         std::fs::write(self.publisher.folder.join(format!("{name}.yaml")), manifest).unwrap();
     }
 
