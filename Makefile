@@ -18,6 +18,7 @@ help: ## Tells the targets
 ON_CLUSTER := $(filter kubernetes,$(ENGINE))
 
 demo: packages $(if $(ON_CLUSTER),cluster-packages) contracts/node_modules build ## The whole loop; KEEP=1 leaves it running, ENGINE=kubernetes takes a cluster
+	@mkdir -p report
 	@KEEP=$(KEEP) ENGINE=$(ENGINE) $(if $(ON_CLUSTER),scripts/with-cluster) scripts/as-root $(TARGET)/debug/demo
 
 sweep: ## Ends what `make demo KEEP=1` left running
