@@ -203,6 +203,14 @@ impl Daemon {
         }
     }
 
+    /// What it tells Prometheus.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn metrics(&self) -> io::Result<String> {
+        Ok(http_get(self.health, "localhost", "/metrics").await?.body)
+    }
+
     /// Its process id, while it runs.
     pub fn id(&self) -> Option<u32> {
         self.service.as_ref().and_then(Service::id)

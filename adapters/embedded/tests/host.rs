@@ -28,11 +28,24 @@ fn eventually(holds: impl Fn() -> bool) {
     }
 }
 
-/// proc(5), `PPid`.
+/// proc(5), `PPid`; `None` where the process has ended.
+fn parent_of(process: i32) -> Option<nix::unistd::Pid> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+    Some(nix::unistd::Pid::from_raw(parent.trim().parse().ok()?))
+}
+
 fn parent(process: i32) -> nix::unistd::Pid {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
-    nix::unistd::Pid::from_raw(parent.trim().parse().unwrap())
+    parent_of(process).expect("it runs")
+}
+
+/// Of this process: the shims, as nothing else runs on.
+fn children() -> Vec<nix::unistd::Pid> {
+    let own = nix::unistd::getpid();
+    let processes = std::fs::read_dir("/proc").unwrap();
+    let ids = processes.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    let is_child = |process: &i32| parent_of(*process) == Some(own);
+    ids.filter(is_child).map(nix::unistd::Pid::from_raw).collect()
 }
 
 #[test]
@@ -57,6 +70,23 @@ fn secrets_stand_in_memory_only() {
             let mounts = std::fs::read_to_string("/proc/thread-self/mounts").unwrap();
             let run_dir = format!("{} tmpfs", bench.config.run_dir.display());
             assert!(mounts.contains(&run_dir), "{mounts}");
+        })
+    });
+}
+
+#[test]
+fn a_start_takes_a_shim_that_waits_in_store() {
+    with_engine(|bench| {
+        Box::pin(async move {
+            let image = bench.ship(&shell()).await;
+            let pod = PodUnderTest::new(1, image).container("main", "sleep 76543").build(bench);
+            bench.engine().prepare(&pod).await.unwrap();
+            eventually(|| children().len() == 2);
+            let in_store = children();
+            bench.engine().scale(pod.id, 1).await.unwrap();
+            eventually(|| bench.processes("76543").len() == 1);
+            let shim = parent(bench.processes("76543")[0]);
+            assert!(in_store.contains(&shim), "{shim} of {in_store:?}");
         })
     });
 }

@@ -2,12 +2,15 @@
 
 use std::collections::HashSet;
 
+use http::Request;
 use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolumeClaim, Pod, Secret};
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::client::{Body, ClientBuilder};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tower::util::MapRequestLayer;
 
 use crate::cluster_error::{ANSWER_TIMEOUT, ClusterError, Doing as _, answer};
 use crate::config::Config;
@@ -17,6 +20,13 @@ use crate::objects::{Nodes, Object};
 
 /// The most names that a reason is looked up for.
 const MOST_NODES: u32 = 5000;
+
+/// Counts what is asked of the API server.
+fn counted(request: Request<Body>) -> Request<Body> {
+    let method = request.method().to_string();
+    metrics::counter!("apocryph_cluster_requests_total", "method" => method).increment(1);
+    request
+}
 
 /// A client with this engine's configuration.
 #[derive(Clone)]
@@ -38,7 +48,9 @@ impl Cluster {
             }
         };
         access.connect_timeout = Some(ANSWER_TIMEOUT);
-        let client = Client::try_from(access).map_err(|error| ClusterError::Access(error.to_string()))?;
+        let builder = ClientBuilder::try_from(access);
+        let builder = builder.map_err(|error| ClusterError::Access(error.to_string()))?;
+        let client = builder.with_layer(&MapRequestLayer::new(counted)).build();
         Ok(Self { client, config })
     }
 

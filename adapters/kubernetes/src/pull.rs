@@ -92,11 +92,17 @@ fn problem(status: &ContainerStatus) -> Option<EngineError> {
     if let Some(refused) = refused(status) {
         return Some(refused);
     }
+    // What ocicrypt and containerd say where a node has no key, or nothing to decrypt with.
+    const OF_THE_NODE: [&str; 3] = ["private key", "key unwrapper", "no processor for media-type"];
     let waiting = status.state.as_ref()?.waiting.as_ref()?;
     let reason = waiting.reason.as_deref()?;
-    let message = words(waiting.message.as_deref().unwrap_or_default());
-    if matches!(reason, "ErrImagePull") && OF_THE_IMAGE.iter().any(|words| message.contains(words)) {
-        let text = format!("the image of container {} is refused: {message}", status.name);
+    let told = waiting.message.as_deref().unwrap_or_default();
+    let is_keyless = OF_THE_NODE.iter().any(|words| told.contains(words));
+    if matches!(reason, "ErrImagePull")
+        && !is_keyless
+        && OF_THE_IMAGE.iter().any(|words| told.contains(words))
+    {
+        let text = format!("the image of container {} is refused: {}", status.name, words(told));
         return Some(EngineError::Pod(Fault::lasting(Who::Publisher, "image-refused", text)));
     }
     None
@@ -137,6 +143,14 @@ mod tests {
         assert!(matches!(gone, Some(Err(EngineError::Host(fault))) if !fault.text.contains("10.0.0.1")));
         let user = outcome_of(&[waiting("CreateContainerError", "no users found"), made.clone()]);
         assert!(matches!(user, Some(Err(EngineError::Pod(fault))) if fault.code == "user-unknown"));
+        let keyless = "failed to extract layer sha256:0: decoder: missing private key needed for decryption";
+        assert_eq!(
+            outcome_of(&[made.clone(), waiting("ErrImagePull", keyless)]),
+            None,
+            "it may be given one"
+        );
+        let keyless = outcome_of(&[made.clone(), waiting("ImagePullBackOff", keyless)]);
+        assert!(matches!(keyless, Some(Err(EngineError::Host(fault))) if fault.code == "image-pull"));
         let torn = outcome_of(&[made, waiting("ErrImagePull", "failed to extract layer sha256:0: bad")]);
         assert!(matches!(torn, Some(Err(EngineError::Pod(fault))) if fault.code == "image-refused"));
     }

@@ -11,8 +11,8 @@ use apocryph_model::{
     Address, Amount, Attestation, Decimal, Hostname, ParseAmountError, PeerId, Price, Resource, Tariff, Terms,
 };
 use apocryph_provider::{ClaimPolicy, Limits, Settings as ProviderSettings};
-pub(crate) use file::EngineKind;
 use file::File;
+pub(crate) use file::{Decrypt, EngineKind};
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},

@@ -21,7 +21,7 @@ use account::Account;
 use api::FaultyApi;
 use apocryph_kubernetes::{Config, KubernetesEngine, NodeImage, NodeRegistry, Shipped};
 use apocryph_model::{ChannelId, Digest};
-use apocryph_oci::registry::{BlobFiles, Grants, NodeImages, serve_nodes};
+use apocryph_oci::registry::{BlobFiles, Decryption, Grants, NodeImages, serve_nodes};
 use apocryph_provider::{Engine, EngineError, Registry as _};
 use apocryph_seal::{DeploymentKey, LayerEncryptor, encrypted_media_type, sha256};
 use apocryph_testbed::engine_conformance::Subject;
@@ -115,21 +115,33 @@ impl Cluster {
 
 /// Runs a test on an engine of its own, where there is a cluster.
 pub(crate) fn with_engine(test: impl for<'a> FnOnce(&'a mut Bench) -> LocalBoxFuture<'a, ()>) {
-    run(test, false);
+    run(test, Decryption::Here, false);
+}
+
+/// The same, with layers decrypted there.
+pub(crate) fn with_decryption(
+    decryption: Decryption,
+    test: impl for<'a> FnOnce(&'a mut Bench) -> LocalBoxFuture<'a, ()>,
+) {
+    run(test, decryption, false);
 }
 
 /// The same, with an API server that can be made to fail: see [`Bench::api`].
 pub(crate) fn with_faults(test: impl for<'a> FnOnce(&'a mut Bench) -> LocalBoxFuture<'a, ()>) {
-    run(test, true);
+    run(test, Decryption::Here, true);
 }
 
-fn run(test: impl for<'a> FnOnce(&'a mut Bench) -> LocalBoxFuture<'a, ()>, faults: bool) {
+fn run(
+    test: impl for<'a> FnOnce(&'a mut Bench) -> LocalBoxFuture<'a, ()>,
+    decryption: Decryption,
+    faults: bool,
+) {
     let Some(cluster) = Cluster::find() else { return };
     // What the engine keeps from publishers stands in its log.
     let _ = tracing_subscriber::fmt().with_test_writer().try_init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.unwrap().block_on(async {
-        let mut bench = Bench::new(cluster, faults).await;
+        let mut bench = Bench::new(cluster, decryption, faults).await;
         let outcome = AssertUnwindSafe(test(&mut bench)).catch_unwind().await;
         bench.clean_up().await;
         outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -137,12 +149,12 @@ fn run(test: impl for<'a> FnOnce(&'a mut Bench) -> LocalBoxFuture<'a, ()>, fault
 }
 
 impl Bench {
-    async fn new(cluster: Cluster, faults: bool) -> Self {
+    async fn new(cluster: Cluster, decryption: Decryption, faults: bool) -> Self {
         let dir = tempfile::Builder::new().prefix("apk").tempdir_in("/tmp").unwrap();
         let blobs = Arc::new(Blobs { dir: dir.path().join("blobs") });
         std::fs::create_dir(&blobs.dir).unwrap();
         let grants = Arc::new(Grants::new(&[7; 32]));
-        let images = Arc::new(NodeImages::new(blobs.clone(), grants.clone()));
+        let images = Arc::new(NodeImages::new(blobs.clone(), grants.clone(), decryption));
         let address = serve(cluster.host, images.clone()).await;
         trust(address);
         let name = fresh_name();

@@ -2,13 +2,13 @@
 
 use crate::{
     failure::Failure,
-    settings::{EngineKind, Settings},
+    settings::{Decrypt, EngineKind, Settings},
     world::StoredBlobs,
 };
 use apocryph_embedded::EmbeddedEngine;
 use apocryph_kubernetes::{KubernetesEngine, NodeImage, NodeRegistry, Shipped};
 use apocryph_model::Digest;
-use apocryph_oci::registry::{self, Grants, NodeImages};
+use apocryph_oci::registry::{self, Decryption, Grants, NodeImages};
 use apocryph_provider::{Engine, EngineError};
 use async_trait::async_trait;
 use std::{net::SocketAddr, sync::Arc};
@@ -40,7 +40,11 @@ impl OpenEngine {
                 Ok(Self::Embedded(Arc::new(engine)))
             }
             EngineKind::Kubernetes => {
-                let images = Arc::new(NodeImages::new(blobs, grants));
+                let decryption = match settings.file.kubernetes.decrypt {
+                    Decrypt::Provider => Decryption::Here,
+                    Decrypt::Nodes => Decryption::OnNodes,
+                };
+                let images = Arc::new(NodeImages::new(blobs, grants, decryption));
                 serving.spawn(registry::serve_nodes(registry, images.clone(), shutdown));
                 let endpoint = Arc::new(NodeRegistryEndpoint(images));
                 let engine = KubernetesEngine::open(settings.cluster(address), endpoint).await?;
