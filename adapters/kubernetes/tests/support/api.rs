@@ -89,12 +89,12 @@ impl FaultyApi {
         self.cut();
     }
 
-    /// The next watches ask for versions that are forgotten.
+    /// Watches ask for a version that is forgotten, until all is listed anew; once for each of these.
     pub(crate) fn forgets(&self, how: &[Forgotten]) {
         *self.0.forgotten.lock().unwrap() = how.to_vec();
     }
 
-    /// Whether it has told so.
+    /// Whether it has been listed so often.
     pub(crate) fn has_told(&self) -> bool {
         self.0.forgotten.lock().unwrap().is_empty()
     }
@@ -158,8 +158,13 @@ impl Switch {
             Mode::Silent => return std::future::pending().await,
             _ => {}
         }
-        if is_watch && let Some(how) = self.forgotten.lock().unwrap().pop() {
+        let forgotten = self.forgotten.lock().unwrap().last().copied();
+        if is_watch && let Some(how) = forgotten {
             return Ok(gone(how));
+        }
+        if request.uri().path() == "/api/v1/pods" {
+            // Whoever lists them asks for no version.
+            self.forgotten.lock().unwrap().pop();
         }
         let cut = self.cuts.subscribe();
         let answer = self.pass_on(request, cut).await;
