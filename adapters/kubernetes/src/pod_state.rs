@@ -16,6 +16,8 @@ const MOST_WORDS: usize = 300;
 
 /// The code of a user whom the image does not know.
 pub(crate) const USER_UNKNOWN: &str = "user-unknown";
+/// The code of an image that a node cannot pull.
+pub(crate) const IMAGE_PULL: &str = "image-pull";
 /// The code of a pod that no node has room for.
 pub(crate) const NO_ROOM: &str = "no-room";
 
@@ -166,25 +168,26 @@ fn no_room(message: &str) -> Fault {
 /// What keeps a container from being made, where waiting does not help.
 pub(crate) fn refused(status: &ContainerStatus) -> Option<EngineError> {
     let waiting = state(status).waiting?;
-    let message = words(waiting.message.as_deref().unwrap_or_default());
+    let told = waiting.message.unwrap_or_default();
+    let message = words(&told);
     match waiting.reason.as_deref()? {
         "CreateContainerError" | "RunContainerError" if is_about_the_image(&message) => {
             Some(cannot_start(&status.name, &message))
         }
         // The kubelet has tried more than once.
         "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
-            Some(EngineError::Host(cannot_pull(&status.name, &message)))
+            Some(EngineError::Host(cannot_pull(&status.name, &told)))
         }
         _ => None,
     }
 }
 
-/// The details name the provider's own addresses.
+/// The details name the provider's own addresses: all of them are in the log.
 fn cannot_pull(container: &str, message: &str) -> Fault {
     tracing::error!(container, message, "a node cannot pull an image");
     let text =
         format!("the provider's nodes cannot pull the image of container {container}: try again later");
-    Fault::passing(Who::Provider, "image-pull", text)
+    Fault::passing(Who::Provider, IMAGE_PULL, text)
 }
 
 const NO_USER: [&str; 3] = ["no users found", "unable to find user", "no matching entries in passwd file"];

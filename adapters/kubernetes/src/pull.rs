@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::cluster::Cluster;
 use crate::cluster_error::ClusterError;
 use crate::objects::{Prepared, pull_pod};
-use crate::pod_state::{PodState, USER_UNKNOWN, refused, words};
+use crate::pod_state::{IMAGE_PULL, PodState, USER_UNKNOWN, refused, words};
 
 /// Nodes that pull at a time: all of them from one registry.
 const NODES_AT_A_TIME: usize = 4;
@@ -30,7 +30,16 @@ pub(crate) async fn pull(
     pulls.buffer_unordered(NODES_AT_A_TIME).try_collect().await
 }
 
+/// A pull that broke is taken up once more, by a pod of another name: one that has failed is not
+/// tried again by its kubelet for a while.
 async fn pull_to(cluster: &Cluster, pod: &Prepared, node: &str) -> Result<(), EngineError> {
+    match pull_once(cluster, pod, node).await {
+        Err(EngineError::Host(fault)) if fault.code == IMAGE_PULL => pull_once(cluster, pod, node).await,
+        pulled => pulled,
+    }
+}
+
+async fn pull_once(cluster: &Cluster, pod: &Prepared, node: &str) -> Result<(), EngineError> {
     let name = format!("pull-{:016x}", rand::random::<u64>());
     cluster.create_pod(&pod.namespace, pull_pod(&cluster.config, pod, &name, node)).await?;
     let pulled = watch_pull(cluster, pod, &name).await;
@@ -64,7 +73,7 @@ async fn watch_pull(cluster: &Cluster, pod: &Prepared, name: &str) -> Result<(),
 
 fn unseen() -> EngineError {
     let text = "the provider's cluster ended a pull of the images: try again";
-    EngineError::Host(Fault::passing(Who::Provider, "image-pull", text))
+    EngineError::Host(Fault::passing(Who::Provider, IMAGE_PULL, text))
 }
 
 /// How a pull went; `None` while it is under way.
