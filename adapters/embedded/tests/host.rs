@@ -39,7 +39,7 @@ fn parent(process: i32) -> nix::unistd::Pid {
 fn secrets_stand_in_memory_only() {
     with_engine(|bench| {
         Box::pin(async move {
-            let image = bench.ship(&shell()).await;
+            let image = bench.ship(&shell());
             let pod = PodUnderTest::new(1, image)
                 .container("main", "cat /secret/file; echo $PASSWORD; sleep 600")
                 .with(|container| drop(container.env.insert("PASSWORD".into(), MARKER.into())))
@@ -65,7 +65,7 @@ fn secrets_stand_in_memory_only() {
 fn the_shims_end_is_the_replicas_end() {
     with_engine(|bench| {
         Box::pin(async move {
-            let image = bench.ship(&shell()).await;
+            let image = bench.ship(&shell());
             let pod = PodUnderTest::new(1, image).container("main", "sleep 98765").build(bench);
             bench.engine().prepare(&pod).await.unwrap();
             let replica = bench.engine().scale(pod.id, 1).await.unwrap().remove(0);
@@ -91,7 +91,7 @@ fn the_shims_end_is_the_replicas_end() {
 fn a_caller_that_leaves_loses_no_replica() {
     with_engine(|bench| {
         Box::pin(async move {
-            let image = bench.ship(&shell()).await;
+            let image = bench.ship(&shell());
             let pod = PodUnderTest::new(1, image).container("main", "sleep 87654").build(bench);
             bench.engine().prepare(&pod).await.unwrap();
             for patience in [1, 5, 20, 40] {
@@ -109,7 +109,7 @@ fn a_caller_that_leaves_loses_no_replica() {
 fn a_stubborn_container_is_killed_after_its_grace() {
     with_engine(|bench| {
         Box::pin(async move {
-            let image = bench.ship(&shell()).await;
+            let image = bench.ship(&shell());
             let script = "trap 'echo not yet' TERM; echo ready; while :; do sleep 1 & wait; done";
             let lines = bench.first_lines(PodUnderTest::new(1, image).container("main", script), 1).await;
             assert_eq!(lines, ["ready"]);
@@ -121,7 +121,7 @@ fn a_stubborn_container_is_killed_after_its_grace() {
 fn storage_beyond_its_size_ends_the_replica() {
     with_engine(|bench| {
         Box::pin(async move {
-            let image = bench.ship(&shell()).await;
+            let image = bench.ship(&shell());
             let size = Bytes(1 << 20);
             let pod = PodUnderTest::new(1, image)
                 .container("main", "dd if=/dev/zero of=/data/big bs=1M count=4; sleep 600")

@@ -6,9 +6,7 @@
 
 mod account;
 
-use std::fs::File;
-use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::process::Command;
@@ -19,15 +17,17 @@ use std::time::Duration;
 use account::Account;
 use apocryph_kubernetes::{Config, KubernetesEngine, NodeImage, NodeRegistry, Shipped};
 use apocryph_model::{ChannelId, Digest};
-use apocryph_oci::registry::{BlobFiles, Grants, NodeImages, serve_nodes};
-use apocryph_provider::{Engine, EngineError, Registry as _};
-use apocryph_seal::{DeploymentKey, LayerEncryptor, encrypted_media_type, sha256};
+use apocryph_oci::registry::{NodeImages, serve_nodes};
+use apocryph_provider::{Engine, EngineError};
 use apocryph_testbed::engine_conformance::Subject;
-use apocryph_testbed::layout::Image;
+use apocryph_testbed::shipyard::Shipyard;
 use async_trait::async_trait;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use serde_json::{Value, json};
+use k8s_openapi::api::core::v1::{Node, NodeAddress, Service};
+use kube::api::ListParams;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
@@ -37,30 +37,13 @@ pub(crate) struct Bench {
     pub(crate) config: Config,
     engine: Option<KubernetesEngine>,
     registry: Arc<Images>,
-    pub(crate) grants: Arc<Grants>,
-    key: DeploymentKey,
-    blobs: Arc<Blobs>,
-    shipped: Vec<Digest>,
+    shipyard: Shipyard,
     host: IpAddr,
     /// Of who may do everything in the cluster.
     pub(crate) admin: PathBuf,
     dir: TempDir,
+    link_local: Option<LinkLocal>,
     _account: Account,
-}
-
-/// Blobs as files.
-pub(crate) struct Blobs {
-    dir: PathBuf,
-}
-
-#[async_trait]
-impl BlobFiles for Blobs {
-    async fn open(&self, digest: Digest) -> io::Result<Option<File>> {
-        match File::open(self.dir.join(digest.hex())) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            file => file.map(Some),
-        }
-    }
 }
 
 /// The node images of the registry, as the engine wants them.
@@ -119,10 +102,8 @@ pub(crate) fn with_engine(test: impl for<'a> FnOnce(&'a mut Bench) -> BoxFuture<
 impl Bench {
     async fn new(cluster: Cluster) -> Self {
         let dir = tempfile::Builder::new().prefix("apk").tempdir_in("/tmp").unwrap();
-        let blobs = Arc::new(Blobs { dir: dir.path().join("blobs") });
-        std::fs::create_dir(&blobs.dir).unwrap();
-        let grants = Arc::new(Grants::new(&[7; 32]));
-        let images = Arc::new(NodeImages::new(blobs.clone(), grants.clone()));
+        let shipyard = Shipyard::new().unwrap();
+        let images = Arc::new(NodeImages::new(shipyard.files(), shipyard.grants.clone()));
         let address = serve(cluster.host, images.clone()).await;
         trust(address);
         let name = fresh_name();
@@ -134,35 +115,35 @@ impl Bench {
         config.gateways.networks = vec![format!("{}/32", cluster.host)];
         let registry = Arc::new(Images(images));
         let engine = Some(KubernetesEngine::open(config.clone(), registry.clone()).await.unwrap());
-        let (key, shipped, host) = (DeploymentKey::generate().unwrap(), Vec::new(), cluster.host);
-        let (admin, _account) = (cluster.kubeconfig, account);
-        Self { name, config, engine, registry, grants, key, blobs, shipped, host, admin, dir, _account }
+        let Cluster { kubeconfig: admin, host } = cluster;
+        Self {
+            name,
+            config,
+            engine,
+            registry,
+            shipyard,
+            host,
+            admin,
+            dir,
+            link_local: None,
+            _account: account,
+        }
     }
 
     pub(crate) fn engine(&self) -> &KubernetesEngine {
         self.engine.as_ref().unwrap()
     }
 
+    /// Speaks to the API server as who may do everything.
+    pub(crate) async fn client(&self) -> Client {
+        let file = Kubeconfig::read_from(&self.admin).unwrap();
+        let config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.unwrap();
+        Client::try_from(config).unwrap()
+    }
+
     /// The engine's name.
     pub(crate) fn instance(&self) -> &str {
         &self.name
-    }
-
-    fn put(&mut self, bytes: &[u8]) -> Digest {
-        let digest = sha256(bytes);
-        std::fs::write(self.blobs.dir.join(digest.hex()), bytes).unwrap();
-        self.shipped.push(digest);
-        digest
-    }
-
-    fn put_layer(&mut self, media_type: &str, plain: &[u8]) -> Value {
-        let mut encryptor = LayerEncryptor::new().unwrap();
-        let ciphertext = encryptor.update(plain).unwrap().to_vec();
-        let encrypted = encryptor.finish().unwrap();
-        let public = self.key.public().unwrap();
-        let annotations = encrypted.keys.to_annotations(&[&public]).unwrap();
-        let (digest, media_type) = (self.put(&ciphertext), encrypted_media_type(media_type));
-        json!({ "mediaType": media_type, "digest": digest, "size": encrypted.size, "annotations": annotations })
     }
 
     async fn clean_up(&mut self) {
@@ -180,6 +161,29 @@ async fn serve(host: IpAddr, images: Arc<NodeImages>) -> SocketAddr {
     let address = listener.local_addr().unwrap();
     tokio::spawn(serve_nodes(listener, images, std::future::pending()));
     address
+}
+
+/// A link-local address of this host's, to which nodes route what they know no other way for.
+struct LinkLocal(Ipv4Addr);
+
+impl LinkLocal {
+    fn add() -> Self {
+        let [high, low, ..] = std::process::id().to_le_bytes();
+        let address = Self(Ipv4Addr::new(169, 254, high, low));
+        address.ip("add");
+        address
+    }
+
+    fn ip(&self, verb: &str) {
+        let address = format!("{}/32", self.0);
+        assert!(Command::new("ip").args(["addr", verb, &address, "dev", "lo"]).status().unwrap().success());
+    }
+}
+
+impl Drop for LinkLocal {
+    fn drop(&mut self) {
+        self.ip("del");
+    }
 }
 
 /// Has the nodes pull from here without TLS, by the command that `CLUSTER_REGISTRY` names.
@@ -203,30 +207,35 @@ impl Subject for Bench {
         self.engine.as_ref().unwrap()
     }
 
-    async fn ship(&mut self, image: &Image) -> Digest {
-        let layout = tempfile::tempdir().unwrap();
-        let written = image.write_to(layout.path(), "latest").unwrap();
-        let blob =
-            |digest: Digest| std::fs::read(layout.path().join("blobs/sha256").join(digest.hex())).unwrap();
-        let mut manifest: Value = serde_json::from_slice(&blob(written.manifest)).unwrap();
-        for layer in manifest["layers"].as_array_mut().unwrap() {
-            let plain = blob(layer["digest"].as_str().unwrap().parse().unwrap());
-            *layer = self.put_layer(layer["mediaType"].as_str().unwrap(), &plain);
-        }
-        self.put(&blob(written.config));
-        self.put(&serde_json::to_vec(&manifest).unwrap())
+    fn shipyard(&self) -> &Shipyard {
+        &self.shipyard
     }
 
-    fn image_key(&self) -> Vec<u8> {
-        self.key.to_pkcs8().unwrap().to_vec()
+    /// The API server by its service and by itself, the kubelets, the endpoint that nodes pull from, and an
+    /// address where clouds tell machines their secrets.
+    async fn host_services(&mut self) -> Vec<SocketAddr> {
+        let client = self.client().await;
+        let service = Api::<Service>::namespaced(client.clone(), "default").get("kubernetes").await.unwrap();
+        let service = service.spec.unwrap().cluster_ip.unwrap();
+        let nodes = Api::<Node>::all(client).list(&ListParams::default()).await.unwrap();
+        let addresses = nodes.items.into_iter().flat_map(|node| node.status.unwrap().addresses.unwrap());
+        let internal = addresses.filter(|address| address.type_ == "InternalIP");
+        let of_node = |address: NodeAddress| [6443, 10250].map(|port| format!("{}:{port}", address.address));
+        let mut services: Vec<String> = internal.flat_map(of_node).collect();
+        services.extend([format!("{service}:443"), self.config.registry.clone()]);
+        let mut services: Vec<SocketAddr> =
+            services.into_iter().map(|service| service.parse().unwrap()).collect();
+        let link_local = LinkLocal::add();
+        let listener = TcpListener::bind((link_local.0, 0)).await.unwrap();
+        services.push(listener.local_addr().unwrap());
+        // It ends with the test.
+        tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+        self.link_local = Some(link_local);
+        services
     }
 
-    fn registry_token(&self) -> String {
-        self.grants.admit(ChannelId([1; 32]), &self.shipped)
-    }
-
-    fn host_address(&self) -> IpAddr {
-        self.host
+    fn log_folder(&self, pod: ChannelId) -> PathBuf {
+        self.dir.path().join("data/pods").join(pod.to_string())
     }
 
     /// Not by the API server's defaults (feature gate `PodLogsQuerySplitStreams`).
