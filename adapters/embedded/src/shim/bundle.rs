@@ -15,7 +15,7 @@ use crate::rooted::Rooted;
 
 /// System calls that no container needs and that reach far into the kernel are refused; see the
 /// file for which are allowed.
-const SECCOMP: &str = include_str!("seccomp.json");
+const SECCOMP: &str = include_str!("../../../../deploy/seccomp.json");
 
 /// Processes and threads of one container.
 const MOST_PIDS: u32 = 1024;

@@ -8,7 +8,7 @@ mod account;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -30,6 +30,8 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+
+const PROFILE: &str = include_str!("../../../../deploy/seccomp.json");
 
 /// The engine under test and what it stands on.
 pub(crate) struct Bench {
@@ -112,6 +114,7 @@ impl Bench {
         let account = Account::make(&cluster.kubeconfig, &name, &kubeconfig);
         config.kubeconfig = Some(kubeconfig);
         config.stop_grace = Duration::from_secs(1);
+        config.seccomp_profile = give_profile(&cluster.kubeconfig);
         config.gateways.networks = vec![format!("{}/32", cluster.host)];
         let registry = Arc::new(Images(images));
         let engine = Some(KubernetesEngine::open(config.clone(), registry.clone()).await.unwrap());
@@ -193,6 +196,20 @@ fn trust(address: SocketAddr) {
     let mut words = command.split_whitespace();
     let status = Command::new(words.next().unwrap()).args(words).arg(address.to_string()).status();
     assert!(status.unwrap().success(), "{command}");
+}
+
+/// Puts the profile of system calls where the kubelet looks for it, which the clusters of this project have
+/// beside their configuration.
+fn give_profile(kubeconfig: &Path) -> Option<String> {
+    let kubelet = kubeconfig.parent().unwrap().join("kubelet");
+    kubelet.exists().then(|| {
+        std::fs::create_dir_all(kubelet.join("seccomp")).unwrap();
+        // Whole or not at all: tests run beside each other.
+        let (partial, profile) = (format!("{}.partial", std::process::id()), "seccomp/apocryph.json");
+        std::fs::write(kubelet.join(&partial), PROFILE).unwrap();
+        std::fs::rename(kubelet.join(partial), kubelet.join(profile)).unwrap();
+        "apocryph.json".to_owned()
+    })
 }
 
 /// Tests of one process run beside each other, and the cluster is theirs together.
