@@ -121,6 +121,9 @@ fn a_stubborn_container_is_killed_after_its_grace() {
 fn storage_cannot_be_hidden() {
     with_engine(|bench| {
         Box::pin(async move {
+            // None is given to who takes too much.
+            bench.config.stop_grace = Duration::from_secs(600);
+            bench.restart().await;
             let image = bench.ship(&attacker());
             let size = Bytes(8 << 20);
             let hidden = [

@@ -48,6 +48,8 @@ pub async fn devices_of_an_image_are_of_no_use(subject: &mut dyn Subject) {
     // Disks, memory and the log of the kernel.
     let devices = Layer::new()
         .directory("devices", 0o755)
+        // That it could tell if one opened.
+        .file("devices/plain", "x", 0o644)
         .block_device("devices/disk", 254, 0)
         .block_device("devices/loop", 7, 0)
         .character_device("devices/memory", 1, 1)
@@ -61,7 +63,7 @@ pub async fn devices_of_an_image_are_of_no_use(subject: &mut dyn Subject) {
         prepared => {
             prepared.unwrap();
             scale_to_one(engine, &pod).await;
-            assert_eq!(lines_of(engine, pod.id, 1).await, ["0 devices open"]);
+            assert_eq!(lines_of(engine, pod.id, 2).await, ["readable /devices/plain", "1 devices open"]);
         }
     }
     finish(engine, pod.id).await;
