@@ -122,7 +122,7 @@ fn storage_cannot_be_hidden() {
     with_engine(|bench| {
         Box::pin(async move {
             // None is given to who takes too much.
-            bench.config.stop_grace = Duration::from_secs(600);
+            bench.config.stop_grace = Duration::from_secs(90);
             bench.restart().await;
             let image = bench.ship(&attacker());
             let size = Bytes(8 << 20);
