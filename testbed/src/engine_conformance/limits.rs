@@ -71,7 +71,8 @@ pub async fn storage_is_limited(subject: &mut dyn Subject) {
     let image = subject.ship(&shell());
     let write = |number: u8, path: &str| {
         let script = format!(
-            "trap '' TERM; while :; do dd if=/dev/zero of={path}/$((n=n+1)) bs=1M count=4 2>/dev/null; sleep 0.1; done"
+            "trap '' TERM; while [ $((n)) -lt 64 ]; do dd if=/dev/zero of={path}/$((n=n+1)) bs=1M count=4 2>/dev/null; sleep 0.1; done; \
+             while :; do sleep 600; done"
         );
         PodUnderTest::new(number, image).container("main", &script)
     };
