@@ -149,7 +149,7 @@ impl EmbeddedEngine {
     }
 
     async fn stop_all(&self, ids: impl Iterator<Item = String>) -> Result<(), HostError> {
-        let stops = stream::iter(ids).map(|id| async move { self.replicas.stop(&id, None).await });
+        let stops = stream::iter(ids).map(|id| async move { self.replicas.stop(&id).await });
         stops.buffer_unordered(usize::MAX).try_collect().await
     }
 
@@ -209,7 +209,7 @@ impl Engine for EmbeddedEngine {
         if !self.replicas.running(pod).iter().any(|(id, _)| id == replica) {
             return Ok(());
         }
-        Ok(self.replicas.stop(replica, None).await?)
+        Ok(self.replicas.stop(replica).await?)
     }
 
     async fn ended(&self, pod: ChannelId, replica: &str) -> Result<Option<Fault>, EngineError> {

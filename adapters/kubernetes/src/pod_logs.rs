@@ -59,6 +59,12 @@ enum Stream {
     Stderr,
 }
 
+/// What was done with the beginning of a line that is longer than one is taken.
+enum Cut {
+    Taken,
+    Dropped,
+}
+
 type SharedLog = Arc<Mutex<ContainerLog>>;
 type Output = Pin<Box<dyn AsyncBufRead + Send>>;
 
@@ -246,18 +252,22 @@ impl Follower {
         let mut line = Vec::new();
         // The API server takes whole seconds: what is known comes again.
         let known = *last;
+        let mut cut = None;
         loop {
             line.clear();
             if (&mut lines).take(MOST_LINE).read_until(b'\n', &mut line).await? == 0 {
                 return Ok(());
             }
             let whole = line.pop_if(|byte| *byte == b'\n').is_some();
-            // The rest of a line that is longer than one is taken has no time of its own.
-            let (time, text) = match timed(&line) {
-                Some((time, _)) if time <= known => continue,
-                Some(timed) => timed,
-                None => (*last, line.as_slice()),
+            let rest_of = std::mem::replace(&mut cut, (!whole).then_some(Cut::Dropped));
+            let (time, text) = match (rest_of, timed(&line)) {
+                // What is longer than one is taken has its time at its beginning only.
+                (Some(Cut::Taken), _) => (*last, line.as_slice()),
+                (None, Some(timed)) if timed.0 > known => timed,
+                // Known, or the kubelet's own words, such as that it cannot follow.
+                _ => continue,
             };
+            cut = (!whole).then_some(Cut::Taken);
             *last = time;
             let mut entry = Vec::with_capacity(line.len() + 64);
             let since = Duration::from_nanos(u64::try_from(time).unwrap_or_default());

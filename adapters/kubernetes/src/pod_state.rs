@@ -38,10 +38,10 @@ impl PodState {
     /// As the pod's status says.
     pub(crate) fn of(pod: &Pod) -> Self {
         let statuses = statuses(pod);
-        if let Some(state) = statuses.iter().find_map(|status| terminated(pod, status)) {
-            return state;
-        }
-        if let Some(state) = ended_as_a_whole(pod) {
+        let evicted = pod.status.as_ref().is_some_and(|status| status.reason.as_deref() == Some("Evicted"));
+        // What an eviction did to the containers is not their own end.
+        let terminated = statuses.iter().filter(|_| !evicted).find_map(|status| terminated(pod, status));
+        if let Some(state) = terminated.or_else(|| ended_as_a_whole(pod)) {
             return state;
         }
         if let Some(refused) = statuses.iter().find_map(refused) {

@@ -41,7 +41,7 @@ fn nodes_run_what_they_get_the_keys_to() {
             if !ask_for_keys_at("127.0.0.1:1") {
                 return;
             }
-            let image = bench.ship(&unheard_of(bench.instance())).await;
+            let image = bench.ship(&unheard_of(bench.instance()));
             let pod = PodUnderTest::new(1, image)
                 .container("main", "")
                 .with(|container| container.entrypoint = Some(vec!["/bin/sleep".into(), "600".into()]))

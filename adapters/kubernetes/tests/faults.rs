@@ -72,7 +72,7 @@ async fn ended(engine: &dyn Engine, pod: ChannelId, replica: &str) -> Option<Fau
 fn an_api_server_that_is_away_ends_and_bills_nothing_wrongly() {
     with_faults(|bench| {
         Box::pin(async move {
-            let image = bench.ship(&shell()).await;
+            let image = bench.ship(&shell());
             let [warm, cold] = [1, 2].map(|number| small(number, image, SERVE).build(bench));
             let engine = bench.engine();
             futures::try_join!(engine.prepare(&warm), engine.prepare(&cold)).unwrap();
@@ -108,7 +108,7 @@ fn an_api_server_that_is_away_ends_and_bills_nothing_wrongly() {
 fn what_happens_while_a_watch_is_cut_is_seen() {
     with_faults(|bench| {
         Box::pin(async move {
-            let image = bench.ship(&shell()).await;
+            let image = bench.ship(&shell());
             let taken = small(1, image, "sleep 600").build(bench);
             let brief = small(2, image, "sleep 2; exit 7").build(bench);
             let engine = bench.engine();
@@ -158,7 +158,7 @@ async fn pods_beside(bench: &Bench, replica: &Replica) -> Api<Pod> {
 fn a_namespace_that_does_not_go_is_told_and_goes_later() {
     with_engine(|bench| {
         Box::pin(async move {
-            let image = bench.ship(&shell()).await;
+            let image = bench.ship(&shell());
             let pod = small(1, image, "sleep 600").build(bench);
             let engine = bench.engine();
             engine.prepare(&pod).await.unwrap();
@@ -189,7 +189,7 @@ const DEATHS: [u32; 11] = [1, 1, 1, 1, 1, 1, 1, 1, 2, 3, 1];
 fn a_daemon_that_dies_at_any_step_leaves_what_the_next_one_mends() {
     with_faults(|bench| {
         Box::pin(async move {
-            let image = bench.ship(&shell()).await;
+            let image = bench.ship(&shell());
             let pod = small(1, image, "sleep 600");
             let pod =
                 pod.with(|container| drop(container.env.insert("KEY".into(), "value".into()))).build(bench);
@@ -247,7 +247,7 @@ async fn leaves_nothing(bench: &Bench) {
 fn what_keeps_a_pod_from_starting_is_told_in_the_clusters_words() {
     with_engine(|bench| {
         Box::pin(async move {
-            let image = bench.ship(&shell()).await;
+            let image = bench.ship(&shell());
             let large = small(1, image, "sleep 600");
             let large = large.with(|container| container.resources.cpu = Millicores(200_000)).build(bench);
             let engine = bench.engine();

@@ -27,7 +27,7 @@ async fn last(engine: &dyn Engine) -> Reading {
 fn two_seconds_between_two_samples_are_billed_as_two() {
     with_engine(|bench| {
         Box::pin(async move {
-            let image = bench.ship(&shell()).await;
+            let image = bench.ship(&shell());
             let pod = PodUnderTest::new(1, image).container("main", "sleep 2; exit 1").build(bench);
             bench.engine().prepare(&pod).await.unwrap();
             let pods: Api<Pod> = Api::all(bench.client().await);
@@ -60,7 +60,7 @@ fn lifetime(pod: &Pod) -> Option<u64> {
 fn bursts_are_billed_as_the_kernel_counts_them() {
     with_engine(|bench| {
         Box::pin(async move {
-            let image = bench.ship(&shell()).await;
+            let image = bench.ship(&shell());
             let burst = "i=0; while [ $i -lt 900000 ]; do i=$((i+1)); done";
             let script = format!(
                 "for n in 0 1 2 3 4 5 6 7 8 9 10 11; do {burst}; echo; sleep 0.5; done; {burst}; {burst}; echo; sleep 600"

@@ -88,7 +88,7 @@ async fn run(bench: &Bench) -> Option<String> {
 fn kubelet_runtime_and_api_server_start_again_under_what_runs() {
     with_engine(|bench| {
         Box::pin(async move {
-            let image = bench.ship(&shell()).await;
+            let image = bench.ship(&shell());
             let pod = PodUnderTest::new(1, image).container("main", BUSY).build(bench);
             let engine = bench.engine();
             engine.prepare(&pod).await.unwrap();
@@ -110,7 +110,7 @@ fn kubelet_runtime_and_api_server_start_again_under_what_runs() {
 fn a_node_that_is_not_ready_is_not_gone() {
     with_engine(|bench| {
         Box::pin(async move {
-            let image = bench.ship(&shell()).await;
+            let image = bench.ship(&shell());
             let pod = PodUnderTest::new(1, image).container("main", BUSY).build(bench);
             let cold = PodUnderTest::new(2, image).container("main", "sleep 600").build(bench);
             let engine = bench.engine();

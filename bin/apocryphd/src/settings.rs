@@ -252,6 +252,7 @@ impl Settings {
             stop_grace: self.file.engine.stop_grace.0,
             start_timeout: file.start_timeout.0,
             runtime_class: file.runtime_class.clone(),
+            seccomp_profile: file.seccomp_profile.clone(),
             storage_class: file.storage_class.clone(),
             gateways,
             ..ClusterConfig::new(self.cluster_name.clone(), self.data("engine"), registry_name)

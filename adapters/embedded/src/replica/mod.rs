@@ -18,7 +18,7 @@ mod spares;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -31,8 +31,9 @@ use crate::config::{CGROUP, Config};
 use crate::host_error::{Doing as _, HostError};
 use crate::network::{Network, Traffic};
 use crate::pod_store::{PodStore, remove_all};
-use crate::replica_files::{Bounded, End, Record, Started, StopCommand, boot_ms, read_json};
+use crate::replica_files::{End, Record, Started, StopCommand, boot_ms, read_json};
 use crate::run_dir::RunDir;
+use crate::storage_watch::Measured;
 pub(crate) use compose::Prepared;
 use ended::{Ended, EndedReplicas};
 use live::{Live, Seen, until_closed};
@@ -195,19 +196,44 @@ impl Replicas {
         paths.collect()
     }
 
-    /// What must be kept from growing, by replica.
-    pub(crate) fn bounded(&self) -> Vec<(String, Vec<Bounded>)> {
-        let live = lock(&self.live);
-        live.values().map(|live| (live.record.id.clone(), live.record.bounded.clone())).collect()
+    /// Where the replicas write to.
+    pub(crate) fn disk(&self) -> &Path {
+        self.store.root()
+    }
+
+    /// What must be kept from growing.
+    pub(crate) fn measured(&self) -> Vec<Measured> {
+        let live: Vec<_> = lock(&self.live).values().cloned().collect();
+        let measured = live.iter().map(|live| Measured {
+            replica: live.record.id.clone(),
+            bounded: live.record.bounded.clone(),
+            processes: self.cgroups.processes(&self.cgroup(&live.record.id)),
+        });
+        measured.collect()
+    }
+
+    /// Ends a replica that took more than it may, without grace. Does not wait for the end.
+    pub(crate) fn end(self: &Arc<Self>, id: String, fault: Fault) {
+        let replicas = self.clone();
+        tokio::spawn(async move {
+            let stop = StopCommand { fault: Some(fault), at_once: true };
+            if let Err(error) = replicas.stop_by(&id, stop).await {
+                tracing::error!(%error, replica = id, "a replica beyond its bounds is not stopped");
+            }
+        });
     }
 
     /// Ends a replica and returns when nothing but its last reading is left. One that is not there
     /// is no error.
-    pub(crate) async fn stop(&self, id: &str, fault: Option<Fault>) -> Result<(), HostError> {
+    pub(crate) async fn stop(&self, id: &str) -> Result<(), HostError> {
+        self.stop_by(id, StopCommand { fault: None, at_once: false }).await
+    }
+
+    async fn stop_by(&self, id: &str, command: StopCommand) -> Result<(), HostError> {
         let Some(live) = lock(&self.live).get(id).cloned() else { return Ok(()) };
         tracing::info!(replica = id, "stop");
         // It fails where the shim is ending already.
-        let _ = live.ask_to_stop(&StopCommand { fault }).await;
+        let _ = live.ask_to_stop(&command).await;
         let patience = self.config.stop_grace + SHIM_GRACE;
         if tokio::time::timeout(patience, live.gone()).await.is_ok() {
             return Ok(());

@@ -227,6 +227,7 @@ table! {
         registry_name: Option<String> = None,
         start_timeout: Span = seconds(MINUTE),
         runtime_class: Option<String> = None,
+        seccomp_profile: Option<String> = None,
         storage_class: Option<String> = None,
         gateway_networks: Vec<String> = Vec::new(),
         gateway_namespace: Option<String> = None,
