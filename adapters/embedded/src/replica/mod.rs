@@ -13,12 +13,13 @@
 mod compose;
 mod ended;
 mod live;
+mod measured;
 mod spare;
 mod spares;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Child;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -33,7 +34,6 @@ use crate::network::{Network, Traffic};
 use crate::pod_store::{PodStore, remove_all};
 use crate::replica_files::{End, Record, Started, StopCommand, boot_ms, read_json};
 use crate::run_dir::RunDir;
-use crate::storage_watch::Measured;
 pub(crate) use compose::Prepared;
 use ended::{Ended, EndedReplicas};
 use live::{Live, Seen, until_closed};
@@ -194,33 +194,6 @@ impl Replicas {
             live.record.layers.iter().cloned().chain(bounded)
         });
         paths.collect()
-    }
-
-    /// Where the replicas write to.
-    pub(crate) fn disk(&self) -> &Path {
-        self.store.root()
-    }
-
-    /// What must be kept from growing.
-    pub(crate) fn measured(&self) -> Vec<Measured> {
-        let live: Vec<_> = lock(&self.live).values().cloned().collect();
-        let measured = live.iter().map(|live| Measured {
-            replica: live.record.id.clone(),
-            bounded: live.record.bounded.clone(),
-            processes: self.cgroups.processes(&self.cgroup(&live.record.id)),
-        });
-        measured.collect()
-    }
-
-    /// Ends a replica that took more than it may, without grace. Does not wait for the end.
-    pub(crate) fn end(self: &Arc<Self>, id: String, fault: Fault) {
-        let replicas = self.clone();
-        tokio::spawn(async move {
-            let stop = StopCommand { fault: Some(fault), at_once: true };
-            if let Err(error) = replicas.stop_by(&id, stop).await {
-                tracing::error!(%error, replica = id, "a replica beyond its bounds is not stopped");
-            }
-        });
     }
 
     /// Ends a replica and returns when nothing but its last reading is left. One that is not there
