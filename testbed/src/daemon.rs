@@ -203,6 +203,14 @@ impl Daemon {
         }
     }
 
+    /// What it counts, in the text format of Prometheus.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn meters(&self) -> io::Result<String> {
+        Ok(http_get(self.health, "localhost", "/metrics").await?.body)
+    }
+
     /// Its process id, while it runs.
     pub fn id(&self) -> Option<u32> {
         self.service.as_ref().and_then(Service::id)
@@ -248,7 +256,7 @@ impl Daemon {
 }
 
 /// Ports that nothing listens at just now. All are held until all are found.
-fn free_ports<const N: usize>() -> io::Result<[SocketAddr; N]> {
+pub(crate) fn free_ports<const N: usize>() -> io::Result<[SocketAddr; N]> {
     let mut held = Vec::new();
     let mut found = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); N];
     for address in &mut found {
