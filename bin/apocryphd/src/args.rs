@@ -75,6 +75,15 @@ pub(crate) struct Overrides {
         hide_env_values = true
     )]
     pub(crate) rpc: Vec<Url>,
+    /// listen.registry as the nodes of a cluster name it
+    #[arg(
+        long,
+        global = true,
+        env = "APOCRYPHD_REGISTRY_NAME",
+        value_name = "HOST:PORT",
+        hide_env_values = true
+    )]
+    pub(crate) registry_name: Option<String>,
     /// How the log is written
     #[arg(long, global = true, env = "APOCRYPHD_LOG_FORMAT", value_name = "FORMAT", hide_env_values = true)]
     pub(crate) log_format: Option<LogFormat>,

@@ -142,6 +142,7 @@ impl Settings {
         file.data_dir = overrides.data_dir.unwrap_or(file.data_dir);
         file.run_dir = overrides.run_dir.unwrap_or(file.run_dir);
         file.log.format = overrides.log_format.unwrap_or(file.log.format);
+        file.kubernetes.registry_name = overrides.registry_name.or(file.kubernetes.registry_name);
         if !overrides.rpc.is_empty() {
             file.chain.rpc = overrides.rpc;
         }
@@ -391,8 +392,14 @@ mod tests {
         let text = template(&known, &["http://127.0.0.1:8545".parse().unwrap()]);
         assert!(text.contains(line), "{line}");
         std::fs::write(&config, text.replacen(line, with, 1)).unwrap();
-        let overrides =
-            Overrides { config: Some(config), data_dir: None, run_dir: None, rpc: vec![], log_format: None };
+        let overrides = Overrides {
+            config: Some(config),
+            data_dir: None,
+            run_dir: None,
+            rpc: vec![],
+            registry_name: None,
+            log_format: None,
+        };
         let hide = |error: SettingsError| error.to_string().replace(folder.path().to_str().unwrap(), "");
         Settings::load(overrides).map_err(hide)
     }

@@ -102,10 +102,10 @@ impl GatewayRoutes {
 
     fn check_port(&self, port: u16) -> Result<u16, RouteError> {
         let (first, last) = (*self.places.ports.start(), *self.places.ports.end());
-        if self.places.ports.contains(&port) {
-            Ok(port)
-        } else {
-            Err(RouteError::PortNotOffered { port, first, last })
+        match self.places.ports.contains(&port) {
+            true => Ok(port),
+            false if self.places.ports.is_empty() => Err(no_port()),
+            false => Err(RouteError::PortNotOffered { port, first, last }),
         }
     }
 
@@ -170,7 +170,7 @@ fn given_earlier(earlier: &[Endpoint], wanted: u16) -> Option<u16> {
 }
 
 fn no_port() -> RouteError {
-    RouteError::Listen("all ports of gateway.tcp-ports are taken".into())
+    RouteError::Listen("this provider has no TCP port left to give (gateway.tcp-ports)".into())
 }
 
 /// Which port another one must be found for, where the pod did not ask for it.
