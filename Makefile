@@ -5,7 +5,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # To build; to run pods and make the sample images; to test beside what others wrote, also in a cluster.
 BUILD_PACKAGES := gcc libc6-dev
 DEMO_PACKAGES := crun iproute2 nftables nginx-light redis-tools busybox-static
-TEST_PACKAGES := skopeo
+TEST_PACKAGES := skopeo ca-certificates
 CLUSTER_PACKAGES := containerd runc containernetworking-plugins iproute2 nftables util-linux busybox-static gcc libc6-dev
 PROVE_PACKAGES := python3-venv
 
@@ -36,7 +36,7 @@ test: test-packages contracts/node_modules build ## Every test
 CLUSTER_TESTS := (package(apocryph-kubernetes) & kind(test)) | (package(apocryph-testbed) & binary(chart))
 
 kubernetes-test: build ## The Kubernetes engine, and the loop, on a real cluster
-	@testbed/cluster/cluster can && scripts/packages $(CLUSTER_PACKAGES) && \
+	@testbed/cluster/cluster can && scripts/packages $(CLUSTER_PACKAGES) ca-certificates binutils && \
 		scripts/with-cluster scripts/nextest run --workspace --no-fail-fast -E '$(CLUSTER_TESTS)' || \
 		{ [ $$? = 77 ] && echo "skipped: the tests of the Kubernetes engine"; }
 

@@ -49,10 +49,12 @@ impl Lease {
         }
     }
 
-    /// There was nobody at `now` who could stop a replica: the lease lasts from then on.
+    /// There was nobody at `now` who could stop a replica: the lease lasts from then on. Before the
+    /// first there is nothing to renew.
     pub(crate) fn renew(&mut self, now: Instant) {
-        let until = now + self.length;
-        self.until = self.until.max(Some(until));
+        if !self.length.is_zero() {
+            self.until = self.until.max(Some(now + self.length));
+        }
     }
 
     /// Until when; `None` before the first.
@@ -70,6 +72,8 @@ mod tests {
         let began = Instant::now();
         let at = |seconds| began + Duration::from_secs(seconds);
         let mut lease = Lease::default();
+        lease.renew(at(0));
+        assert_eq!(lease.until(), None, "nothing was given yet");
         lease.set_length(Duration::from_secs(10));
         let [first, second, third] = [0, 2, 4].map(|seconds| lease.ping(at(seconds)));
         assert_eq!(lease.until(), None);

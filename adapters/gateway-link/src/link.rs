@@ -159,18 +159,23 @@ impl Link {
     }
 
     async fn stay_connected(&self, config: &LinkConfig, gateway: &Gateway) {
+        // A miss is told once, not every time.
+        let mut missed = false;
         while !self.0.leaving.is_cancelled() {
             let began = Instant::now();
             match connect(&config.daemon).await {
                 Ok(stream) => {
+                    missed = false;
                     if let Err(error) = self.converse(stream, config, gateway).await {
                         warn!(%error, daemon = config.daemon, "the link to the daemon broke");
                     }
                 }
                 Err(Missed::Nobody) => self.0.lease.send_modify(|lease| lease.renew(began)),
-                Err(Missed::Unknown(error)) => {
+                Err(Missed::Unknown(error)) if !missed => {
+                    missed = true;
                     warn!(%error, daemon = config.daemon, "the daemon cannot be reached");
                 }
+                Err(Missed::Unknown(_)) => {}
             }
             sleep(AGAIN).await;
         }

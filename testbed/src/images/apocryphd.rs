@@ -4,6 +4,9 @@ use super::program::{ProgramError, base, read, with_libraries};
 use crate::layout::Image;
 use std::{io, path::Path, process::Command};
 
+/// Chains are spoken to over TLS, for which the program wants somebody to trust.
+const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
 /// The daemon and gateway, by the program that stands beside the one that runs; without what only
 /// debuggers read.
 pub fn apocryphd() -> Result<Image, ProgramError> {
@@ -17,6 +20,11 @@ pub fn apocryphd() -> Result<Image, ProgramError> {
     }
     let layer = base().file("usr/bin/apocryphd", read(&stripped)?, 0o755);
     let layer = with_libraries(layer, &program)?;
+    let certificates = Path::new(CERTIFICATES);
+    if !certificates.exists() {
+        return Err(ProgramError::Missing { program: CERTIFICATES, package: "ca-certificates" });
+    }
+    let layer = layer.file(CERTIFICATES.trim_start_matches('/'), read(certificates)?, 0o644);
     Ok(Image::new(vec![layer]).entrypoint(&["/usr/bin/apocryphd"]).user("65532:65532"))
 }
 

@@ -69,7 +69,8 @@ prices: {{cpuUsed: "3", cpuReserved: "3", memory: "0.3", storage: "0.003", ingre
 engine: {{name: {engine}, stopGrace: 3s}}
 link: {{lease: 2s}}
 daemon: {{persistence: {{size: 1Gi}}}}
-gateway: {{domain: charted.localhost}}
+gateway: {{domain: charted.localhost, service: {{type: ClusterIP}}}}
+p2p: {{service: {{type: ClusterIP}}}}
 settings: |
   [terms]
   least-runway = "5s"
@@ -130,8 +131,8 @@ async fn a_provider_lives_in_a_cluster() {
     // Where publishers find what the cluster has chosen addresses for.
     let [p2p, gateway] = [release.service("p2p", 4001), release.service("gateway", 80)];
     cluster.trust(release.service("registry", 5000)).unwrap();
-    let reached = format!(r#"network={{"external":["/ip4/{}/tcp/4001"]}}"#, p2p.ip());
-    release.install(&[reached, format!(r#"gateway={{"publicAddress":"{}"}}"#, gateway.ip())]);
+    let reached = format!(r#"network.external=["/ip4/{}/tcp/4001"]"#, p2p.ip());
+    release.install(&[reached, format!(r#"gateway.publicAddress="{}""#, gateway.ip())]);
     let checked = release.apocryphd(&["check"]);
     assert!(!checked.contains("lacks"), "{checked}");
     release.apocryphd(&["register"]);

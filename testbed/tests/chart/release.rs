@@ -43,7 +43,7 @@ impl Release {
     pub(crate) fn install(&self, more: &[String]) {
         let sets = more.iter().flat_map(|value| ["--set-json", value]);
         let mut command = self.helm("upgrade");
-        command.args(["--install", "--wait", "--timeout", "3m"]).arg(NAME).arg(chart());
+        command.args(["--install", "--wait", "--timeout", "90s"]).arg(NAME).arg(chart());
         command.arg("--values").arg(&self.values).args(sets);
         let output = command.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
