@@ -29,14 +29,14 @@ Exit codes:
   70  a defect of this program";
 
 const GATEWAYS: &str = "\
-A gateway takes requests to the pods and has the daemon start them; it holds no keys and no funds. As
-many as one likes connect to one daemon, on machines that reach the pods:
+A gateway takes requests to the pods and has the daemon start them; it holds no keys, no funds.
+As many as one likes connect to one daemon, from machines that reach the pods:
 
-  openssl rand -hex 32 > /etc/apocryph/gateway.token      shared by the daemon and its gateways
-  in apocryphd.toml:   listen.gateways, gateway.token-file, and gateway.here = false if it is to be none
+  openssl rand -hex 32 > /etc/apocryph/gateway.token    the daemon and its gateways share it
+  in apocryphd.toml: listen.gateways, gateway.token-file; gateway.here = false if it is to be none
   apocryphd gateway init; apocryphd gateway check; apocryphd gateway run
 
-While the daemon is away, gateways serve the pods that run, and hold requests to others until it is back.";
+While the daemon is away, gateways serve the pods that run, and hold requests to the others.";
 
 /// Sells this machine's compute: runs publishers' pods, meters them and claims what is owed.
 #[derive(Debug, Parser)]

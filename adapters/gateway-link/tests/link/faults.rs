@@ -144,6 +144,36 @@ async fn nothing_is_routed_without_a_lease_to_what_may_have_been_stopped() {
 }
 
 #[tokio::test]
+async fn a_stop_waits_for_the_lease_of_a_gateway_that_was_lost() {
+    // The pod is quiet long before the lease is over.
+    let world = World::with_lease(restless(), Duration::from_secs(4)).await;
+    let wire = Wire::to(world.address).await;
+    let cut_off = Other::start(wire.address, impatient()).await;
+    cut_off.synced().await;
+    assert_eq!(cut_off.ask("/").await.0, 200);
+    let quiet = async || cut_off.gateway.activity(true).is_empty() && world.engine.running() == 1;
+    eventually("nothing is under way", quiet).await;
+    wire.frozen.send_replace(true);
+    assert_eq!(cut_off.ask("/").await.0, 200, "it has its lease");
+    eventually("the pod is stopped", async || world.engine.times("idle") == 1).await;
+    assert_eq!(cut_off.gateway.routed(POD), Some(Vec::new()), "nothing is routed there by then");
+}
+
+#[tokio::test]
+async fn who_begins_to_decide_waits_for_leases_that_others_gave() {
+    let world = World::new(Scale::default()).await;
+    let wire = Wire::to(world.address).await;
+    let cut_off = Other::start(wire.address, impatient()).await;
+    cut_off.synced().await;
+    let mut stream = cut_off.stream().await;
+    wire.frozen.send_replace(true);
+    let world = World::again(world.kill().await, Scale::default()).await;
+    world.hub.retire(POD, Duration::ZERO).await;
+    assert_eq!(cut_off.gateway.routed(POD), Some(Vec::new()), "nothing is routed there by then");
+    read_until(&mut stream, "more\n").await;
+}
+
+#[tokio::test]
 async fn a_fence_waits_for_every_gateway() {
     let world = World::new(Scale::default()).await;
     let [a, b] = world.others().await;

@@ -184,18 +184,22 @@ pub(crate) fn token() -> Token {
 impl World {
     /// With [`POD`] at [`HOST`], of which nothing runs.
     pub(crate) async fn new(scale: Scale) -> Self {
+        Self::with_lease(scale, LEASE).await
+    }
+
+    pub(crate) async fn with_lease(scale: Scale, lease: Duration) -> Self {
         let engine = Arc::new(Engine::default());
         engine.let_wakes(true);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut world = Self::over(engine, App::start().await, listener).await;
+        let mut world = Self::over(engine, App::start().await, listener, lease).await;
         world.put(scale, &[]).await;
         world.hub.ready();
         world
     }
 
-    async fn over(engine: Arc<Engine>, app: App, listener: TcpListener) -> Self {
+    async fn over(engine: Arc<Engine>, app: App, listener: TcpListener, lease: Duration) -> Self {
         let config = Config { serves: false, ..Config::default() };
-        let (gateway, hub) = Hub::new(config, engine.clone(), token(), LEASE);
+        let (gateway, hub) = Hub::new(config, engine.clone(), token(), lease);
         let address = listener.local_addr().unwrap();
         let mut tasks = JoinSet::new();
         let serving = hub.clone();
@@ -232,7 +236,7 @@ impl World {
     /// Begins anew where another one was killed.
     pub(crate) async fn again(parts: (Arc<Engine>, App, SocketAddr), scale: Scale) -> Self {
         let (engine, app, address) = parts;
-        let mut world = Self::over(engine, app, TcpListener::bind(address).await.unwrap()).await;
+        let mut world = Self::over(engine, app, TcpListener::bind(address).await.unwrap(), LEASE).await;
         world.put(scale, &[]).await;
         world.hub.ready();
         world

@@ -126,7 +126,7 @@ fn ports(settings: &Settings) -> Vec<Lack> {
 
 fn link(settings: &Settings) -> Option<Lack> {
     let problem = keys::link_token(&settings.link.as_ref()?.token).err()?;
-    Some(fatal(problem.to_string(), "openssl rand -hex 32 makes one"))
+    Some(fatal(problem.to_string(), "`openssl rand -hex 32` makes one"))
 }
 
 fn prices(settings: &Settings) -> Option<Lack> {

@@ -65,7 +65,7 @@ async fn check(settings: &GatewaySettings, printer: &Printer) -> Result<(), Fail
         lacks.push(fatal(problem.to_string(), "set listen.gateway-tls, tls-certificate and tls-key"));
     }
     match keys::link_token(&settings.file.token_file) {
-        Err(problem) => lacks.push(fatal(problem.to_string(), "openssl rand -hex 32 makes one")),
+        Err(problem) => lacks.push(fatal(problem.to_string(), "`openssl rand -hex 32` makes one")),
         Ok(token) => {
             if let Err(problem) = Link::probe(&settings.link(token)).await {
                 let remedy = "is it running, with listen.gateways and the same token? Else set daemon";

@@ -135,7 +135,7 @@ mod tests {
         let wrong = |from, to| loaded(from, to).unwrap_err();
         assert!(wrong("127.0.0.1:7300", "localhost").contains("192.0.2.1:7300"));
         assert!(wrong("# tls-key", "tls-key").contains("go together"));
-        assert!(wrong("token-file", "token").contains("unknown field `token`"));
+        assert!(wrong("token-file = ", "token = ").contains("unknown field `token`"));
         assert!(
             wrong("# name = \"gateway-1\"", &format!("name = \"{}\"", "x".repeat(65))).contains("64 bytes")
         );
