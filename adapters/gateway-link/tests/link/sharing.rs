@@ -65,6 +65,40 @@ async fn what_gateways_have_under_way_together_starts_more_replicas() {
 }
 
 #[tokio::test]
+async fn the_replica_that_goes_is_one_that_nobody_uses() {
+    let world = World::new(Scale { max: 2, requests_per_replica: 1, ..restless() }).await;
+    let [a, _b] = world.others().await;
+    // The first one started is the first one that would go.
+    let first = a.stream().await;
+    let second = a.stream().await;
+    eventually("two replicas run", async || world.engine.running() == 2).await;
+    eventually("both are known", async || a.gateway.routed(POD).is_some_and(|runs| runs.len() == 2)).await;
+    drop(second);
+    let third = a.stream().await;
+    drop(third);
+    eventually("one is stopped", async || world.engine.times("retire") == 1).await;
+    eventually("it is known", async || a.gateway.routed(POD).is_some_and(|runs| runs.len() == 1)).await;
+    let cut = a.gateway.retire(POD, std::time::Duration::ZERO).await.cut;
+    assert_eq!(cut, 0, "what is under way is on the other one");
+    drop(first);
+}
+
+#[tokio::test]
+async fn a_gateway_does_not_let_go_of_what_it_uses() {
+    let world = World::new(Scale::default()).await;
+    let [a, _b] = world.others().await;
+    let mut stream = a.stream().await;
+    let runs = a.gateway.routed(POD).unwrap();
+    assert!(a.gateway.release(POD, None).is_err());
+    assert!(a.gateway.release(POD, Some(runs[0].run)).is_err());
+    assert_eq!(a.gateway.routed(POD), Some(runs.clone()), "nothing was changed");
+    world.app.end_streams();
+    read_until(&mut stream, "end\n").await;
+    eventually("it lets go", async || a.gateway.release(POD, None).is_ok()).await;
+    assert_eq!(a.gateway.routed(POD), Some(Vec::new()));
+}
+
+#[tokio::test]
 async fn a_gateway_that_says_goodbye_counts_no_more() {
     let world = World::new(restless()).await;
     let [a, b] = world.others().await;

@@ -233,6 +233,13 @@ impl World {
         (self.engine, self.app, self.address)
     }
 
+    /// Begins anew where another one was killed, and knows of no pod.
+    pub(crate) async fn empty(engine: Arc<Engine>, app: App, address: SocketAddr) -> Self {
+        let world = Self::over(engine, app, TcpListener::bind(address).await.unwrap(), LEASE).await;
+        world.hub.ready();
+        world
+    }
+
     /// Begins anew where another one was killed.
     pub(crate) async fn again(parts: (Arc<Engine>, App, SocketAddr), scale: Scale) -> Self {
         let (engine, app, address) = parts;
