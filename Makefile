@@ -5,11 +5,11 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # To build; to run pods and make the sample images; to test beside what others wrote, also in a cluster.
 BUILD_PACKAGES := gcc libc6-dev
 DEMO_PACKAGES := crun iproute2 nftables nginx-light redis-tools busybox-static
-TEST_PACKAGES := skopeo
+TEST_PACKAGES := skopeo ca-certificates
 CLUSTER_PACKAGES := containerd runc containernetworking-plugins iproute2 nftables util-linux busybox-static gcc libc6-dev
 PROVE_PACKAGES := python3-venv
 
-.PHONY: help demo sweep test contracts mutation invariants prove coverage deploy tidy bench kubernetes-test cluster cluster-down cluster-test build packages test-packages cluster-packages
+.PHONY: help demo sweep test contracts mutation invariants prove coverage deploy tidy bench kubernetes-test manifest cluster cluster-down cluster-test build packages test-packages cluster-packages
 
 help: ## Tells the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -34,12 +34,15 @@ test: test-packages contracts/node_modules build ## Every test
 	@echo "Every test passed."
 
 # Those that have nothing to test where there is no cluster.
-CLUSTER_TESTS := package(apocryph-kubernetes) & kind(test)
+CLUSTER_TESTS := (package(apocryph-kubernetes) & kind(test)) | (package(apocryph-testbed) & binary(chart))
 
 kubernetes-test: build ## The Kubernetes engine, and the loop, on a real cluster
-	@testbed/cluster/cluster can && scripts/packages $(CLUSTER_PACKAGES) && \
+	@testbed/cluster/cluster can && scripts/packages $(CLUSTER_PACKAGES) ca-certificates binutils && \
 		scripts/with-cluster scripts/nextest run --workspace --no-fail-fast -E '$(CLUSTER_TESTS)' || \
 		{ [ $$? = 77 ] && echo "skipped: the tests of the Kubernetes engine"; }
+
+manifest: ## The plain manifest of the chart, after a change of it
+	deploy/render "$$(testbed/cluster/cluster build helm)" > deploy/kubernetes/apocryph.yaml
 
 cluster: cluster-packages ## A real Kubernetes on this machine, in CLUSTER; needs Go and root
 	@testbed/cluster/cluster up

@@ -22,11 +22,14 @@ pub struct Cluster {
     kubectl: PathBuf,
     /// Has the nodes pull from an address without TLS.
     registry: Option<String>,
+    /// Gives the nodes an image.
+    import: Option<String>,
 }
 
 impl Cluster {
     /// The one that the environment tells of, by `KUBECONFIG` and `CLUSTER_HOST_ADDRESS`; also by
-    /// `KUBECTL`, and by `CLUSTER_REGISTRY`, a command that is given the address of a registry.
+    /// `KUBECTL`, by `CLUSTER_REGISTRY`, a command that is given the address of a registry, and by
+    /// `CLUSTER_IMPORT`, one that is given a file with an image.
     ///
     /// # Errors
     /// If one of the first two is not set, or is wrong.
@@ -41,6 +44,7 @@ impl Cluster {
             host: variable("CLUSTER_HOST_ADDRESS")?.parse().map_err(io::Error::other)?,
             kubectl: env::var_os("KUBECTL").map_or_else(|| "kubectl".into(), PathBuf::from),
             registry: env::var("CLUSTER_REGISTRY").ok(),
+            import: env::var("CLUSTER_IMPORT").ok(),
         })
     }
 
@@ -49,10 +53,31 @@ impl Cluster {
     /// # Errors
     /// If the command fails.
     pub fn trust(&self, registry: SocketAddr) -> io::Result<()> {
-        let mut words = self.registry.iter().flat_map(|command| command.split_whitespace());
-        let Some(program) = words.next() else { return Ok(()) };
-        let mut command = Command::new(program);
-        output(command.args(words).arg(registry.to_string())).map(drop)
+        let Some(mut command) = self.registry.as_deref().and_then(command) else { return Ok(()) };
+        output(command.arg(registry.to_string())).map(drop)
+    }
+
+    /// Whether the nodes can be given images.
+    pub fn imports(&self) -> bool {
+        self.import.is_some()
+    }
+
+    /// Gives the nodes an image that stands in a file.
+    ///
+    /// # Errors
+    /// If the command fails, or there is none.
+    pub fn import(&self, image: &Path) -> io::Result<()> {
+        let import = self.import.as_deref().and_then(command);
+        let mut import = import.ok_or_else(|| io::Error::other("CLUSTER_IMPORT is not set"))?;
+        output(import.arg(image)).map(drop)
+    }
+
+    /// What kubectl says.
+    ///
+    /// # Errors
+    /// If the cluster refuses or does not answer.
+    pub fn ask(&self, arguments: &[&str]) -> io::Result<String> {
+        Ok(String::from_utf8_lossy(&output(self.kubectl().args(arguments))?).trim().to_owned())
     }
 
     /// The namespaces of engines whose names begin so.
@@ -158,6 +183,14 @@ fn folder_of(folder: &Path, container: &str) -> io::Result<Option<PathBuf>> {
         }
     }
     Ok(None)
+}
+
+/// A command that may have arguments.
+fn command(line: &str) -> Option<Command> {
+    let mut words = line.split_whitespace();
+    let mut command = Command::new(words.next()?);
+    command.args(words);
+    Some(command)
 }
 
 fn output(command: &mut Command) -> io::Result<Vec<u8>> {

@@ -256,7 +256,7 @@ impl Daemon {
 }
 
 /// Ports that nothing listens at just now. All are held until all are found.
-fn free_ports<const N: usize>() -> io::Result<[SocketAddr; N]> {
+pub(crate) fn free_ports<const N: usize>() -> io::Result<[SocketAddr; N]> {
     let mut held = Vec::new();
     let mut found = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); N];
     for address in &mut found {

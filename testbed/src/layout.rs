@@ -230,6 +230,22 @@ impl Image {
         self.run("StopSignal", json!(name))
     }
 
+    /// Writes the image into one file, an archive of a layout, under its full name.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn write_archive(&self, file: &Path, name: &str) -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        self.write_to(folder.path(), "latest")?;
+        let index = folder.path().join("index.json");
+        let mut named: Value = serde_json::from_slice(&fs::read(&index)?)?;
+        named["manifests"][0]["annotations"] = json!({ "io.containerd.image.name": name });
+        fs::write(index, named.to_string())?;
+        let mut tar = tar::Builder::new(fs::File::create(file)?);
+        tar.append_dir_all("", folder.path())?;
+        tar.finish()
+    }
+
     /// Writes the image into the layout folder `folder` under `tag`, beside what is there.
     ///
     /// # Errors

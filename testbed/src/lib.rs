@@ -9,6 +9,7 @@ pub mod containers;
 pub mod daemon;
 pub mod engine_conformance;
 pub mod figure;
+pub mod gateway;
 pub mod images;
 pub mod kubo;
 pub mod layout;

@@ -12,6 +12,7 @@ Examples:
   apocryphd register                    lists this provider; again: after a change of prices
   apocryphd run                         serves pods until SIGTERM; pods outlive a restart
   apocryphd status --json               pods, money, last claims
+  apocryphd gateway run                 one of several gateways: `apocryphd gateway --help`
 
 Settings come from flags, else from the environment, else from the configuration file. The account's
 key may also be given in APOCRYPHD_KEY, as hex, and its password in APOCRYPHD_PASSWORD.
@@ -26,6 +27,16 @@ Exit codes:
   6   the chain did not answer: a repeat may help
   7   another daemon uses the data directory
   70  a defect of this program";
+
+const GATEWAYS: &str = "\
+A gateway takes requests to the pods and has the daemon start them; it holds no keys, no funds.
+As many as one likes connect to one daemon, from machines that reach the pods:
+
+  openssl rand -hex 32 > /etc/apocryph/gateway.token    the daemon and its gateways share it
+  in apocryphd.toml: listen.gateways, gateway.token-file; gateway.here = false if it is to be none
+  apocryphd gateway init; apocryphd gateway check; apocryphd gateway run
+
+While the daemon is away, gateways serve the pods that run, and hold requests to the others.";
 
 /// Sells this machine's compute: runs publishers' pods, meters them and claims what is owed.
 #[derive(Debug, Parser)]
@@ -44,16 +55,10 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Settings")]
 pub(crate) struct Overrides {
-    /// The configuration file
-    #[arg(
-        long,
-        global = true,
-        env = "APOCRYPHD_CONFIG",
-        value_name = "FILE",
-        default_value = "/etc/apocryph/apocryphd.toml",
-        hide_env_values = true
-    )]
-    pub(crate) config: PathBuf,
+    /// The configuration file [default: /etc/apocryph/apocryphd.toml, of a gateway
+    /// /etc/apocryph/gateway.toml]
+    #[arg(long, global = true, env = "APOCRYPHD_CONFIG", value_name = "FILE", hide_env_values = true)]
+    pub(crate) config: Option<PathBuf>,
     /// Where everything is kept that outlives a restart
     #[arg(long, global = true, env = "APOCRYPHD_DATA_DIR", value_name = "DIR", hide_env_values = true)]
     pub(crate) data_dir: Option<PathBuf>,
@@ -70,6 +75,15 @@ pub(crate) struct Overrides {
         hide_env_values = true
     )]
     pub(crate) rpc: Vec<Url>,
+    /// listen.registry as the nodes of a cluster name it
+    #[arg(
+        long,
+        global = true,
+        env = "APOCRYPHD_REGISTRY_NAME",
+        value_name = "HOST:PORT",
+        hide_env_values = true
+    )]
+    pub(crate) registry_name: Option<String>,
     /// How the log is written
     #[arg(long, global = true, env = "APOCRYPHD_LOG_FORMAT", value_name = "FORMAT", hide_env_values = true)]
     pub(crate) log_format: Option<LogFormat>,
@@ -99,6 +113,20 @@ pub(crate) enum Command {
     Run(Run),
     /// Shows pods, money and last claims
     Status,
+    /// A gateway beside the daemon, as a process of its own
+    #[command(subcommand, after_help = GATEWAYS)]
+    Gateway(Gateway),
+}
+
+/// What is done with a gateway.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Gateway {
+    /// Writes a configuration with every setting explained, unless there is one
+    Init,
+    /// Tells what is lacking, one line each, with the remedy
+    Check,
+    /// Serves requests until SIGTERM
+    Run,
 }
 
 /// What is known of the chain when the configuration is written.

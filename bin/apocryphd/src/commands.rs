@@ -1,6 +1,7 @@
 //! One file per command.
 
 mod check;
+mod gateway;
 mod init;
 mod register;
 mod run;
@@ -23,6 +24,7 @@ pub(crate) fn run(args: Args, printer: &Printer) -> Result<(), Failure> {
         Command::Register(how) => block_on(register::register(&Settings::load(overrides)?, &how, printer)),
         Command::Unregister => block_on(register::unregister(&Settings::load(overrides)?, printer)),
         Command::Run(how) => block_on(run::run(&Settings::load(overrides)?, &how)),
+        Command::Gateway(command) => gateway::run(&command, overrides, printer),
         Command::Status => block_on(status::status(&Settings::load(overrides)?, printer)),
     }
 }

@@ -10,10 +10,11 @@
 //! Pods outlive the daemon, and a kill at any instruction: the next start adopts them.
 
 mod admin;
-mod health;
+pub(crate) mod doors;
+pub(crate) mod health;
 mod lock;
 mod logging;
-mod signals;
+pub(crate) mod signals;
 
 pub(crate) use admin::ask_overview;
 pub(crate) use logging::log_to_stderr;
@@ -25,14 +26,16 @@ use crate::{
     world::{self, EnginePods, GatewayRoutes, OpenEngine, Places, StoredBlobs, SystemClock},
 };
 use apocryph_evm::{Evm, Key};
-use apocryph_gateway::{Config as GatewayConfig, Gateway, Tls};
+use apocryph_gateway::{Config as GatewayConfig, Gateway};
+use apocryph_gateway_link::{Hub, Token};
 use apocryph_ledger::Ledger;
 use apocryph_model::Digest;
 use apocryph_oci::registry::Grants;
 use apocryph_p2p::{BlobStore, Node, Reader};
 use apocryph_provider::{Chain as _, Deployments, Provider, World};
 use apocryph_seal::{EnvelopeKey, sha256};
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use doors::{Doors, address, listen};
+use std::{path::Path, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 use tracing::{error, info, warn};
 
@@ -60,6 +63,9 @@ struct Daemon {
     serving: JoinSet<()>,
     /// Loops that may be dropped at any instruction.
     loops: JoinSet<()>,
+    /// The links to other gateways. They last until nothing can be stopped any more: a gateway that
+    /// finds nobody listening may go on routing.
+    links: JoinSet<()>,
     _lock: lock::Lock,
 }
 
@@ -79,7 +85,8 @@ impl Daemon {
         let grants = Arc::new(Grants::new(&registry_secret(&state_key)));
         let registry = listen(settings.file.listen.registry.0, "listen.registry").await?;
         let registry_address = address(&registry, "listen.registry")?;
-        let doors = Doors::open(settings).await?;
+        let doors = if settings.file.gateway.here { Some(Doors::of(settings).await?) } else { None };
+        let link = LinkDoor::open(settings).await?;
         let health = listen(settings.file.listen.health.0, "listen.health").await?;
         let admin = admin::listen(&settings.admin_socket())?;
         let blobs = Arc::new(StoredBlobs(node.store().clone()));
@@ -88,8 +95,10 @@ impl Daemon {
         let engine =
             OpenEngine::open(settings, registry, blobs, grants.clone(), &mut serving, shutdown).await?;
         let pods = Arc::new(EnginePods::default());
-        let gateway = Gateway::new(gateway_config(settings), pods.clone());
-        let routes = GatewayRoutes::new(gateway.clone(), places(settings), settings.file.gateway.drain.0);
+        let (listener, token) = link.map(|link| (link.listener, link.token)).unzip();
+        let (gateway, hub) = open_gateway(settings, pods.clone(), token);
+        let drain = settings.file.gateway.drain.0;
+        let routes = GatewayRoutes::new(gateway.clone(), hub.clone(), places(settings), drain);
         let peer = node.peer_id().to_string().parse().map_err(|_| Failure::Answer)?;
         let provider_settings = settings.provider(peer, chain.account());
         let world = World {
@@ -103,19 +112,28 @@ impl Daemon {
         };
         let provider = Arc::new(Provider::new(world, provider_settings, state_key));
         pods.set(&provider);
+        let mut links = JoinSet::new();
+        if let Some((hub, listener)) = hub.clone().zip(listener) {
+            links.spawn(async move { hub.serve(listener).await });
+        }
         // Pods that outlived the last daemon are adopted before anyone is answered; whoever asks
         // already waits at the door.
         if let Err(fault) = provider.reconcile().await {
             warn!(%fault, "not every pod is restored yet");
         }
-        doors.serve(&gateway);
+        if let Some(hub) = hub {
+            hub.ready();
+        }
+        if let Some(doors) = doors {
+            doors.serve(&gateway);
+        }
 
         let looping = provider.clone();
         loops.spawn(async move { looping.run().await });
         loops.spawn(admin::serve(admin, provider.clone()));
-        loops.spawn(health::serve(health, meters));
+        loops.spawn(health::serve(health, meters, watch::Sender::new(true).subscribe()));
         serving.spawn(serve_calls(node, provider.clone(), ended));
-        Ok(Self { engine, gateway, provider, ending, serving, loops, _lock: lock })
+        Ok(Self { engine, gateway, provider, ending, serving, loops, links, _lock: lock })
     }
 
     /// Drains, writes down what was used, and lets pods run on unless they are to stop.
@@ -135,6 +153,7 @@ impl Daemon {
         }
         drop((self.provider, self.gateway));
         self.engine.close().await;
+        self.links.shutdown().await;
     }
 }
 
@@ -185,33 +204,37 @@ fn registry_secret(state_key: &EnvelopeKey) -> [u8; 32] {
     sha256(&[b"apocryph-registry-tokens", &state_key.expose()[..]].concat()).0
 }
 
-/// Where requests arrive.
-struct Doors {
-    plain: TcpListener,
-    tls: Option<(TcpListener, Tls)>,
-}
-
-impl Doors {
-    async fn open(settings: &Settings) -> Result<Self, Failure> {
-        let plain = listen(settings.file.listen.gateway.0, "listen.gateway").await?;
-        let Some(tls) = &settings.tls else { return Ok(Self { plain, tls: None }) };
-        let read = |path: &Path| std::fs::read(path).map_err(Failure::file(path));
-        let pair = Tls::from_pem(&read(&tls.certificate)?, &read(&tls.key)?)?;
-        let listener = listen(tls.listen, "listen.gateway-tls").await?;
-        Ok(Self { plain, tls: Some((listener, pair)) })
-    }
-
-    fn serve(self, gateway: &Gateway) {
-        gateway.listen(self.plain, None);
-        if let Some((listener, pair)) = self.tls {
-            gateway.listen(listener, Some(pair));
-        }
-    }
-}
-
-/// Published TCP ports listen where requests arrive.
+/// Published TCP ports listen where requests arrive, if they do here.
 fn gateway_config(settings: &Settings) -> GatewayConfig {
-    GatewayConfig { tcp_address: settings.file.listen.gateway.0.ip(), ..GatewayConfig::default() }
+    let (serves, tcp_address) = (settings.file.gateway.here, settings.file.listen.gateway.0.ip());
+    GatewayConfig { serves, tcp_address, ..GatewayConfig::default() }
+}
+
+/// The daemon's gateway, and what joins it to others where they may connect.
+fn open_gateway(settings: &Settings, pods: Arc<EnginePods>, token: Option<Token>) -> (Gateway, Option<Hub>) {
+    let config = gateway_config(settings);
+    match token {
+        Some(token) => {
+            let (gateway, hub) = Hub::new(config, pods, token, settings.file.gateway.lease.0);
+            (gateway, Some(hub))
+        }
+        None => (Gateway::new(config, pods), None),
+    }
+}
+
+/// Where other gateways connect, if they may.
+struct LinkDoor {
+    listener: TcpListener,
+    token: Token,
+}
+
+impl LinkDoor {
+    async fn open(settings: &Settings) -> Result<Option<Self>, Failure> {
+        let Some(link) = &settings.link else { return Ok(None) };
+        let token = keys::link_token(&link.token)?;
+        let listener = listen(link.listen, "listen.gateways").await?;
+        Ok(Some(Self { listener, token }))
+    }
 }
 
 fn places(settings: &Settings) -> Places {
@@ -223,16 +246,6 @@ fn places(settings: &Settings) -> Places {
         tls,
         public: settings.public_ip(),
     }
-}
-
-async fn listen(address: SocketAddr, setting: &'static str) -> Result<TcpListener, Failure> {
-    let bound = TcpListener::bind(address).await;
-    bound.map_err(|problem| Failure::Listen { address: address.to_string(), setting, problem })
-}
-
-fn address(listener: &TcpListener, setting: &'static str) -> Result<SocketAddr, Failure> {
-    let address = listener.local_addr();
-    address.map_err(|problem| Failure::Listen { address: String::new(), setting, problem })
 }
 
 async fn serve_calls(node: Node, provider: Arc<Provider>, ended: watch::Receiver<bool>) {

@@ -3,6 +3,7 @@
 use crate::{keys::KeyProblem, settings::SettingsError};
 use apocryph_embedded::HostError;
 use apocryph_gateway::TlsError;
+use apocryph_gateway_link::TokenError;
 use apocryph_kubernetes::ClusterError;
 use apocryph_ledger::LedgerError;
 use apocryph_model::{ChainError, Fault};
@@ -91,6 +92,14 @@ pub(crate) enum Failure {
     /// The gateway's certificate cannot be used.
     #[error("{text}", text = with_causes(.0))]
     Tls(#[from] TlsError),
+    /// What is shared between the daemon and its gateways cannot be used.
+    #[error("{path}, which the daemon and its gateways share (token-file): {problem}")]
+    Token {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        problem: TokenError,
+    },
     /// Another daemon is at work.
     #[error("another apocryphd uses {0}: stop it, or give this one a data-dir of its own")]
     Locked(PathBuf),
@@ -123,7 +132,7 @@ impl Failure {
         match self {
             Self::Lacking(_) => 1,
             Self::Settings(_) | Self::Key(_) | Self::NoAddress | Self::Multiaddr { .. } | Self::Tls(_) => 2,
-            Self::Free | Self::Decimals { .. } => 2,
+            Self::Free | Self::Decimals { .. } | Self::Token { .. } => 2,
             Self::File { .. }
             | Self::Listen { .. }
             | Self::Network(_)

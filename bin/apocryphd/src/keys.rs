@@ -1,7 +1,11 @@
 //! The provider's keys: its account's, its node's, and the one that seals its state.
 
-use crate::{failure::with_causes, settings::Settings};
+use crate::{
+    failure::{Failure, with_causes},
+    settings::Settings,
+};
 use apocryph_evm::{Key, KeyError};
+use apocryph_gateway_link::Token;
 use apocryph_p2p::{Identity, IdentityError};
 use apocryph_seal::{EnvelopeError, EnvelopeKey};
 use apocryph_statement::SignerError;
@@ -76,6 +80,11 @@ pub(crate) fn state(settings: &Settings) -> Result<EnvelopeKey, KeyProblem> {
     let bytes = fs::read(&path).map(Zeroizing::new).map_err(at(&path))?;
     let key = <[u8; 32]>::try_from(&bytes[..]).map_err(|_| KeyProblem::State(path))?;
     Ok(EnvelopeKey::from_bytes(key))
+}
+
+/// What the daemon shares with its gateways.
+pub(crate) fn link_token(path: &Path) -> Result<Token, Failure> {
+    Token::read(path).map_err(|problem| Failure::Token { path: path.into(), problem })
 }
 
 /// Makes the data directory and every key that is missing; tells which were made.

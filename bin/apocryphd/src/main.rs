@@ -5,6 +5,7 @@ mod commands;
 mod daemon;
 mod durations;
 mod failure;
+mod gateway;
 mod keys;
 mod offering;
 mod printer;

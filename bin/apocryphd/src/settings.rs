@@ -1,8 +1,8 @@
 //! What the command line, the environment and the configuration file mean together.
 
-mod file;
+pub(crate) mod file;
 mod template;
-mod text;
+pub(crate) mod text;
 
 use crate::args::Overrides;
 use apocryph_embedded::{Config as EngineConfig, InstanceName, Subnet};
@@ -11,8 +11,8 @@ use apocryph_model::{
     Address, Amount, Attestation, Decimal, Hostname, ParseAmountError, PeerId, Price, Resource, Tariff, Terms,
 };
 use apocryph_provider::{ClaimPolicy, Limits, Settings as ProviderSettings};
-use file::File;
 pub(crate) use file::{Decrypt, EngineKind};
+use file::{File, Gateway};
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -80,13 +80,24 @@ pub(crate) struct Settings {
     coin_worth: Amount,
     /// The certificate and key of the gateway.
     pub(crate) tls: Option<TlsSettings>,
+    /// How other gateways connect, if any do.
+    pub(crate) link: Option<LinkSettings>,
     engine_name: InstanceName,
     cluster_name: ClusterName,
     subnet: Subnet,
     domain: Hostname,
 }
 
-/// How the gateway speaks TLS.
+/// How gateways that are processes of their own connect.
+#[derive(Debug, Clone)]
+pub(crate) struct LinkSettings {
+    /// Where.
+    pub(crate) listen: SocketAddr,
+    /// The file with what is shared with them.
+    pub(crate) token: PathBuf,
+}
+
+/// How a gateway speaks TLS.
 #[derive(Debug, Clone)]
 pub(crate) struct TlsSettings {
     /// Where.
@@ -97,14 +108,41 @@ pub(crate) struct TlsSettings {
     pub(crate) key: PathBuf,
 }
 
+/// The daemon's configuration file, where no other is named.
+pub(crate) fn default_config() -> PathBuf {
+    "/etc/apocryph/apocryphd.toml".into()
+}
+
+/// Some of what belongs together is missing.
+#[derive(Debug)]
+pub(crate) struct Incomplete;
+
+impl TlsSettings {
+    /// All of them, or none.
+    pub(crate) fn of(
+        listen: &Option<Listener>,
+        certificate: &Option<PathBuf>,
+        key: &Option<PathBuf>,
+    ) -> Result<Option<Self>, Incomplete> {
+        match (listen, certificate, key) {
+            (Some(Listener(listen)), Some(certificate), Some(key)) => {
+                Ok(Some(Self { listen: *listen, certificate: certificate.clone(), key: key.clone() }))
+            }
+            (None, None, None) => Ok(None),
+            _ => Err(Incomplete),
+        }
+    }
+}
+
 impl Settings {
     /// Reads the configuration file and lets flags and environment go before it.
     pub(crate) fn load(overrides: Overrides) -> Result<Self, SettingsError> {
-        let path = overrides.config;
-        let mut file = File::read(&path)?;
+        let path = overrides.config.unwrap_or_else(default_config);
+        let mut file: File = file::read(&path)?;
         file.data_dir = overrides.data_dir.unwrap_or(file.data_dir);
         file.run_dir = overrides.run_dir.unwrap_or(file.run_dir);
         file.log.format = overrides.log_format.unwrap_or(file.log.format);
+        file.kubernetes.registry_name = overrides.registry_name.or(file.kubernetes.registry_name);
         if !overrides.rpc.is_empty() {
             file.chain.rpc = overrides.rpc;
         }
@@ -123,17 +161,29 @@ impl Settings {
                 "listen.registry is not a loopback address: it serves this host's engine alone",
             ));
         }
-        let tls = match (&file.listen.gateway_tls, &file.gateway.tls_certificate, &file.gateway.tls_key) {
-            (Some(Listener(listen)), Some(certificate), Some(key)) => {
-                Some(TlsSettings { listen: *listen, certificate: certificate.clone(), key: key.clone() })
+        let Gateway { tls_certificate, tls_key, .. } = &file.gateway;
+        let tls = TlsSettings::of(&file.listen.gateway_tls, tls_certificate, tls_key);
+        let tls = tls.map_err(|_| {
+            contradiction(
+                "listen.gateway-tls, gateway.tls-certificate and gateway.tls-key go together: set all or none",
+            )
+        })?;
+        let link = match (&file.listen.gateways, &file.gateway.token_file) {
+            (Some(Listener(listen)), Some(token)) => {
+                Some(LinkSettings { listen: *listen, token: token.clone() })
             }
-            (None, None, None) => None,
+            (None, None) => None,
             _ => {
                 return Err(contradiction(
-                    "listen.gateway-tls, gateway.tls-certificate and gateway.tls-key go together: set all or none",
+                    "listen.gateways and gateway.token-file go together: set both or none",
                 ));
             }
         };
+        if link.is_none() && !file.gateway.here {
+            return Err(contradiction(
+                "gateway.here is false and no other gateway can connect: set listen.gateways and gateway.token-file",
+            ));
+        }
         // The defaults of these are texts that parse, which a test makes sure of.
         let text = "a default does not parse: this is a defect";
         let engine_name = match &file.engine.name {
@@ -151,7 +201,7 @@ impl Settings {
         };
         let tariff = tariff(path, &file)?;
         let coin_worth = coin_worth(path, &file)?;
-        Ok(Self { tariff, coin_worth, tls, engine_name, cluster_name, subnet, domain, file })
+        Ok(Self { tariff, coin_worth, tls, link, engine_name, cluster_name, subnet, domain, file })
     }
 
     /// Refuses addresses of the chain that nobody has filled in yet.
@@ -198,7 +248,8 @@ impl Settings {
     /// The gateway's address as publishers are told it, and whether it speaks TLS there.
     pub(crate) fn public_gateway(&self) -> (SocketAddr, bool) {
         let listen = self.tls.as_ref().map_or(self.file.listen.gateway.0, |tls| tls.listen);
-        (SocketAddr::new(self.public_ip(), listen.port()), self.tls.is_some())
+        let port = self.file.gateway.public_port.unwrap_or(listen.port());
+        (SocketAddr::new(self.public_ip(), port), self.tls.is_some())
     }
 
     /// The IP address that publishers are told.
@@ -342,7 +393,14 @@ mod tests {
         let text = template(&known, &["http://127.0.0.1:8545".parse().unwrap()]);
         assert!(text.contains(line), "{line}");
         std::fs::write(&config, text.replacen(line, with, 1)).unwrap();
-        let overrides = Overrides { config, data_dir: None, run_dir: None, rpc: vec![], log_format: None };
+        let overrides = Overrides {
+            config: Some(config),
+            data_dir: None,
+            run_dir: None,
+            rpc: vec![],
+            registry_name: None,
+            log_format: None,
+        };
         let hide = |error: SettingsError| error.to_string().replace(folder.path().to_str().unwrap(), "");
         Settings::load(overrides).map_err(hide)
     }
@@ -372,6 +430,10 @@ mod tests {
         assert!(cluster.contains("`embedded` or `kubernetes`"), "{cluster}");
         let rpc = loaded("rpc = [\"http://127.0.0.1:8545/\"]", "rpc = []").unwrap_err();
         assert!(rpc.contains("--rpc"), "{rpc}");
+        let nobody = loaded("here = true", "here = false").unwrap_err();
+        assert!(nobody.contains("listen.gateways"), "{nobody}");
+        let open = loaded("# gateways =", "gateways =").unwrap_err();
+        assert!(open.contains("gateway.token-file go together"), "{open}");
     }
 
     #[test]

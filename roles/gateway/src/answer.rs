@@ -42,6 +42,9 @@ pub enum Refusal {
     /// The engine did not start the pod in time.
     #[error("the pod did not start in time")]
     StartTimeout,
+    /// Nobody is there who could start the pod.
+    #[error("the pod cannot be started now: the provider's daemon does not answer")]
+    Away,
     /// The pod runs, but nothing listens.
     #[error("the pod started but nothing listens on its port {port}")]
     NeverListens {
@@ -80,6 +83,7 @@ impl Refusal {
             Self::PodBusy => "pod_busy",
             Self::StartFailed { cause, .. } => cause.code(),
             Self::StartTimeout => "start_timeout",
+            Self::Away => "daemon_away",
             Self::NeverListens { .. } => "never_listens",
             Self::BackendClosed => "backend_closed",
             Self::BackendInvalid => "backend_invalid",
@@ -94,7 +98,9 @@ impl Refusal {
             Self::BadHost => StatusCode::BAD_REQUEST,
             Self::UnknownHost => StatusCode::NOT_FOUND,
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
-            Self::HoldFull { .. } | Self::PodBusy | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::HoldFull { .. } | Self::PodBusy | Self::ShuttingDown | Self::Away => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::StartFailed { cause, .. } => start_status(cause),
             Self::StartTimeout | Self::NeverListens { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::BackendClosed | Self::BackendInvalid | Self::BackendRefused => StatusCode::BAD_GATEWAY,
@@ -104,7 +110,9 @@ impl Refusal {
     /// After how long the client may try again, where that can help.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::HoldFull { .. } | Self::PodBusy | Self::ShuttingDown => Some(Duration::from_secs(1)),
+            Self::HoldFull { .. } | Self::PodBusy | Self::ShuttingDown | Self::Away => {
+                Some(Duration::from_secs(1))
+            }
             Self::StartFailed { cause, retry_after } if cause.retry() => Some(*retry_after),
             _ => None,
         }

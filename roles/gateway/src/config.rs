@@ -8,6 +8,9 @@ use std::{
 /// How a gateway behaves. The defaults suit one machine.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// Whether requests arrive here. A gateway where none do decides about starts and stops for
+    /// the others that it is told of; it opens no ports and dials no pods.
+    pub serves: bool,
     /// Where published TCP ports listen.
     pub tcp_address: IpAddr,
     /// Requests, streams and TCP connections that one pod has under way at once.
@@ -55,6 +58,7 @@ pub struct ClientLimits {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            serves: true,
             tcp_address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             open_per_pod: 20_000,
             hold: HoldLimits::default(),

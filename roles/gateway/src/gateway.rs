@@ -1,7 +1,7 @@
 //! The gateway as the daemon sees it.
 
 use crate::{
-    Backend, Config, PodRoutes, Pods, PutError, TcpRoute, Tls,
+    Activity, Backend, Config, InUse, PodRoutes, Pods, PutError, TcpRoute, Tls, WakeError,
     clients::Clients,
     hold::Room,
     listener::Http,
@@ -12,12 +12,16 @@ use crate::{
 };
 use apocryph_model::ChannelId;
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     net::SocketAddr,
     sync::{Arc, atomic::AtomicU16},
     time::Duration,
 };
-use tokio::{net::TcpListener, sync::Mutex, time::timeout};
+use tokio::{
+    net::TcpListener,
+    sync::{Mutex, watch},
+    time::timeout,
+};
 use tokio_util::{
     sync::CancellationToken,
     task::{AbortOnDropHandle, TaskTracker},
@@ -44,6 +48,16 @@ pub(crate) struct Inner {
 pub struct Drained {
     /// How many requests and connections were cut because they took longer than the grace.
     pub cut: usize,
+}
+
+/// A pod whose routes were taken away.
+pub struct Leaving(Arc<Pod>);
+
+impl Leaving {
+    /// Waits until nothing is under way to it, at most for `grace`, and cuts what is left.
+    pub async fn drain(self, grace: Duration) -> Drained {
+        Drained { cut: self.0.close(grace).await }
+    }
 }
 
 impl Gateway {
@@ -89,7 +103,9 @@ impl Gateway {
         let pod = known.unwrap_or_else(|| Pod::new(routes.pod, self.0.environment.clone()));
         let opened = self.open(&pod, self.0.routes.unopened(&routes)).await;
         let opened = opened.inspect_err(|_| self.discard(&pod))?;
-        pod.update(routes.scale, routes.container_ports(), running);
+        let serves = self.0.environment.config.serves;
+        let ports = if serves { routes.container_ports() } else { BTreeSet::new() };
+        pod.update(routes.scale, ports, running);
         self.0.routes.replace(&pod, &routes, opened);
         Ok(())
     }
@@ -104,6 +120,11 @@ impl Gateway {
     async fn open(&self, pod: &Arc<Pod>, routes: Vec<TcpRoute>) -> Result<HashMap<u16, Listener>, PutError> {
         let mut opened = HashMap::new();
         for TcpRoute { published, container_port } in routes {
+            if !self.0.environment.config.serves {
+                let container_port = Arc::new(AtomicU16::new(container_port));
+                opened.insert(published, Listener { container_port, task: None });
+                continue;
+            }
             let address = SocketAddr::new(self.0.environment.config.tcp_address, published);
             let listening = TcpListener::bind(address).await;
             let listener = listening.map_err(|cause| PutError::Listen { port: published, cause })?;
@@ -121,7 +142,7 @@ impl Gateway {
             clients: self.0.clients.clone(),
         };
         let task = self.0.environment.tasks.spawn(published.accept(listener));
-        Listener { container_port, task: AbortOnDropHandle::new(task) }
+        Listener { container_port, task: Some(AbortOnDropHandle::new(task)) }
     }
 
     /// Waits until nothing is under way on the replicas that a [`Gateway::put`] took out, at most
@@ -137,24 +158,80 @@ impl Gateway {
     /// `grace`, and cuts what is left. Then it can be stopped. The gateway asks the engine nothing
     /// about it any more.
     pub async fn remove(&self, pod: ChannelId, grace: Duration) -> Drained {
-        let removed = {
-            let _changing = self.0.changing.lock().await;
-            self.0.routes.remove(pod)
-        };
-        match removed {
-            Some(Routed { pod, listeners }) => {
-                for listener in listeners.into_values() {
-                    listener.close().await;
-                }
-                Drained { cut: pod.close(grace).await }
-            }
+        match self.detach(pod).await {
+            Some(leaving) => leaving.drain(grace).await,
             None => Drained { cut: 0 },
         }
+    }
+
+    /// The first half of [`Gateway::remove`]: takes away all routes of the pod.
+    pub async fn detach(&self, pod: ChannelId) -> Option<Leaving> {
+        let _changing = self.0.changing.lock().await;
+        let Routed { pod, listeners } = self.0.routes.remove(pod)?;
+        for listener in listeners.into_values() {
+            listener.close().await;
+        }
+        Some(Leaving(pod))
     }
 
     /// Whether the pod has a route and replicas that are routed to.
     pub fn serves(&self, pod: ChannelId) -> bool {
         self.0.routes.pod(pod).is_some_and(|pod| pod.phase() == Phase::Serving)
+    }
+
+    /// Has the pod started unless it serves, however many ask at once; gives what runs then.
+    /// `None` where the gateway drains.
+    ///
+    /// # Errors
+    /// The pod does not start, or there is no such pod.
+    pub async fn start(&self, pod: ChannelId) -> Option<Result<Vec<Backend>, Arc<WakeError>>> {
+        let Some(pod) = self.0.routes.pod(pod) else { return Some(Err(Arc::new(WakeError::Removed))) };
+        self.0.environment.stopping.run_until_cancelled(pod.start()).await
+    }
+
+    /// So much is under way to the pod at the gateways beside this one: it counts like what is
+    /// under way here.
+    pub fn set_elsewhere(&self, pod: ChannelId, open: usize) {
+        if let Some(pod) = self.0.routes.pod(pod) {
+            pod.set_elsewhere(open);
+        }
+    }
+
+    /// What is under way to which pods, where that is news since it was told last; with `whole`
+    /// also where it is not. One listener only.
+    pub fn activity(&self, whole: bool) -> Vec<(ChannelId, Activity)> {
+        let told = |pod: &Arc<Pod>| {
+            let open = pod.open();
+            let same = (whole && open > 0).then_some(Activity { open, most: open });
+            Some((pod.id(), pod.tell().or(same)?))
+        };
+        self.0.routes.pods().iter().filter_map(told).collect()
+    }
+
+    /// The replicas of the pod that are routed to; `None` while they are being stopped, or where
+    /// there is no such pod.
+    pub fn routed(&self, pod: ChannelId) -> Option<Vec<Backend>> {
+        self.0.routes.pod(pod)?.routed()
+    }
+
+    /// Told whenever [`Gateway::routed`] may have changed; `None` where there is no such pod.
+    pub fn changes(&self, pod: ChannelId) -> Option<watch::Receiver<()>> {
+        Some(self.0.routes.pod(pod)?.changes())
+    }
+
+    /// Routes to no replica of the pod any more, or not to `run`, unless something is under way
+    /// there: then all stays as it is.
+    ///
+    /// # Errors
+    /// Something is.
+    pub fn release(&self, pod: ChannelId, run: Option<u64>) -> Result<(), InUse> {
+        self.0.routes.pod(pod).map_or(Ok(()), |pod| pod.release(run))
+    }
+
+    /// Routes nothing more to what runs now, of any pod, until it is put again; what is under way
+    /// goes on.
+    pub fn suspend(&self) {
+        self.0.routes.pods().iter().for_each(|pod| pod.suspend());
     }
 
     /// Takes no more connections, answers requests that wait for a start, and waits for what is

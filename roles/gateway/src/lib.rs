@@ -15,12 +15,20 @@
 //! body; see [`Refusal`].
 //!
 //! The gateway knows nothing of engines: it declares what it needs of them as [`Pods`].
+//!
+//! # Several gateways
+//!
+//! Gateways in other processes are beside the one that decides: it is told what is under way at
+//! them ([`Gateway::set_elsewhere`]), so that its own rules about starts and stops hold for all of
+//! them together, and asks them before anything is stopped. What counts of a gateway that was lost
+//! is decided by the [`Fleet`]. The others are gateways like it, over [`Pods`] that ask it.
 
 mod answer;
 mod body;
 mod clients;
 mod config;
 mod endpoint;
+mod fleet;
 mod forward;
 mod gateway;
 mod headers;
@@ -37,7 +45,9 @@ mod tunnel;
 
 pub use answer::Refusal;
 pub use config::{ClientLimits, Config, HoldLimits};
-pub use gateway::{Drained, Gateway};
+pub use fleet::{Fleet, GatewayId, Standing};
+pub use gateway::{Drained, Gateway, Leaving};
+pub use pod::{Activity, InUse};
 pub use pods::{Backend, Pods, StopError, WakeError};
 pub use routes::{HttpRoute, PodRoutes, PutError, TcpRoute};
 pub use tls::{Tls, TlsError};

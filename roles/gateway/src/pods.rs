@@ -17,7 +17,7 @@ pub struct Backend {
 /// The pods of this provider, as far as the gateway scales them.
 ///
 /// Every call is level-triggered: it names a state to reach, and repeating it does no harm.
-/// Calls return in bounded time.
+/// Calls return in bounded time, but while who decides about starts is [`Pods::away`].
 #[async_trait]
 pub trait Pods: Send + Sync + 'static {
     /// Brings the pod to at least `replicas` replicas and names all that run, one or more. They
@@ -38,6 +38,11 @@ pub trait Pods: Send + Sync + 'static {
     /// # Errors
     /// Some replica may run; the gateway repeats the call.
     async fn idle(&self, pod: ChannelId) -> Result<(), StopError>;
+
+    /// Whether starts wait for somebody who is not there now.
+    fn away(&self) -> bool {
+        false
+    }
 
     /// A request was refused because nothing listens on this port of the pod, which runs.
     fn unheard(&self, pod: ChannelId, port: u16);
@@ -105,7 +110,13 @@ impl WakeError {
     }
 }
 
-/// The engine could not stop what it was told to stop. The cause is for the provider's log.
+/// Why what was to be stopped may still run.
 #[derive(Debug, thiserror::Error)]
-#[error("the engine could not stop the pod")]
-pub struct StopError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+pub enum StopError {
+    /// Something is under way to it at another gateway: it was left as it is.
+    #[error("another gateway uses it")]
+    InUse,
+    /// The engine could not. The cause is for the provider's log.
+    #[error("the engine could not stop the pod")]
+    Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
+}

@@ -95,15 +95,17 @@ pub(crate) struct Routed {
 pub(crate) struct Listener {
     /// Where the container listens; an update may change it.
     pub(crate) container_port: Arc<AtomicU16>,
-    pub(crate) task: AbortOnDropHandle<()>,
+    /// None where it is open at other gateways alone.
+    pub(crate) task: Option<AbortOnDropHandle<()>>,
 }
 
 impl Listener {
     /// Returns once the port is free for others.
     pub(crate) async fn close(self) {
-        self.task.abort();
+        let Some(task) = self.task else { return };
+        task.abort();
         // It ends by being aborted.
-        let _ = self.task.await;
+        let _ = task.await;
     }
 }
 
@@ -172,6 +174,10 @@ impl Routes {
                 listener.container_port.store(route.container_port, Ordering::Relaxed);
             }
         }
+    }
+
+    pub(crate) fn pods(&self) -> Vec<Arc<Pod>> {
+        self.read().pods.values().map(|routed| routed.pod.clone()).collect()
     }
 
     pub(crate) fn remove(&self, pod: ChannelId) -> Option<Routed> {

@@ -30,6 +30,8 @@ impl Provider {
     /// Some may run.
     pub async fn stop_pods(&self) -> Result<(), Fault> {
         for pod in self.world.engine.pods().await.map_err(crate::faults::of_engine)? {
+            // Gateways elsewhere outlive this one.
+            self.world.routes.fence(pod).await;
             self.idle(pod).await.map_err(crate::faults::of_engine)?;
         }
         self.meter().await

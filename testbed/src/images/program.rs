@@ -55,13 +55,18 @@ pub(crate) fn with_program(
         return Err(ProgramError::Missing { program, package });
     }
     let layer = layer.file(place, read(path)?, 0o755);
-    libraries(path)?.iter().try_fold(layer, |layer, library| {
+    with_libraries(layer, path)
+}
+
+/// `layer` with the libraries of a program.
+pub(super) fn with_libraries(layer: Layer, program: &Path) -> Result<Layer, ProgramError> {
+    libraries(program)?.iter().try_fold(layer, |layer, library| {
         let place = library.to_string_lossy();
         Ok(layer.file(place.trim_start_matches('/'), read(library)?, 0o755))
     })
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, ProgramError> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, ProgramError> {
     fs::read(path).map_err(|source| ProgramError::File { path: path.into(), source })
 }
 

@@ -6,6 +6,7 @@ mod bad_images;
 mod bad_manifests;
 mod channels;
 mod false_blobs;
+mod gateways;
 mod host;
 mod http;
 mod ipfs;

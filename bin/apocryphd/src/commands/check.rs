@@ -20,7 +20,7 @@ use std::{
 
 /// Something that is missing.
 #[derive(Debug, Serialize)]
-struct Lack {
+pub(super) struct Lack {
     what: String,
     remedy: String,
     fatal: bool,
@@ -35,6 +35,7 @@ struct Report {
 pub(crate) async fn check(settings: &Settings, printer: &Printer) -> Result<(), Failure> {
     let mut lacks = engine(settings).await;
     lacks.extend(ports(settings));
+    lacks.extend(link(settings));
     lacks.extend(prices(settings));
     lacks.extend(reachable(settings));
     match keys::account(settings) {
@@ -47,6 +48,11 @@ pub(crate) async fn check(settings: &Settings, printer: &Printer) -> Result<(), 
     if let Err(problem) = keys::node(settings) {
         lacks.push(fatal(format!("the node's key: {problem}"), "apocryphd init"));
     }
+    report(lacks, printer)
+}
+
+/// Shows what is missing, and fails where nothing works without.
+pub(super) fn report(lacks: Vec<Lack>, printer: &Printer) -> Result<(), Failure> {
     let missing = lacks.iter().filter(|lack| lack.fatal).count();
     printer.result(&Report { lacks })?;
     if missing > 0 { Err(Failure::Lacking(missing)) } else { Ok(()) }
@@ -101,9 +107,12 @@ fn ports(settings: &Settings) -> Vec<Lack> {
     let listen = &settings.file.listen;
     let tcp = |address: SocketAddr| TcpListener::bind(address).err();
     let udp = |address: SocketAddr| UdpSocket::bind(address).err();
-    let tls = settings.tls.as_ref().map(|tls| ("listen.gateway-tls", tls.listen, tcp(tls.listen)));
+    let here = settings.file.gateway.here;
+    let tls = settings.tls.as_ref().filter(|_| here);
+    let tls = tls.map(|tls| ("listen.gateway-tls", tls.listen, tcp(tls.listen)));
+    let plain = here.then(|| ("listen.gateway", listen.gateway.0, tcp(listen.gateway.0)));
+    let link = settings.link.as_ref().map(|link| ("listen.gateways", link.listen, tcp(link.listen)));
     let tried = [
-        ("listen.gateway", listen.gateway.0, tcp(listen.gateway.0)),
         ("listen.p2p", listen.p2p.0, tcp(listen.p2p.0).or_else(|| udp(listen.p2p.0))),
         ("listen.registry", listen.registry.0, tcp(listen.registry.0)),
         ("listen.health", listen.health.0, tcp(listen.health.0)),
@@ -112,7 +121,12 @@ fn ports(settings: &Settings) -> Vec<Lack> {
         let what = format!("{setting}: {address} cannot be listened on: {}", problem?);
         Some(fatal(what, format!("free it, or set {setting}")))
     };
-    tried.into_iter().chain(tls).filter_map(lack).collect()
+    plain.into_iter().chain(tls).chain(link).chain(tried).filter_map(lack).collect()
+}
+
+fn link(settings: &Settings) -> Option<Lack> {
+    let problem = keys::link_token(&settings.link.as_ref()?.token).err()?;
+    Some(fatal(problem.to_string(), "`openssl rand -hex 32` makes one"))
 }
 
 fn prices(settings: &Settings) -> Option<Lack> {
@@ -158,7 +172,7 @@ async fn coins(evm: &Evm) -> Option<Lack> {
     none.then(|| fatal(format!("coins to pay for transactions: {account} has none"), "send it some"))
 }
 
-fn fatal(what: impl Into<String>, remedy: impl Into<String>) -> Lack {
+pub(super) fn fatal(what: impl Into<String>, remedy: impl Into<String>) -> Lack {
     Lack { what: what.into(), remedy: remedy.into(), fatal: true }
 }
 

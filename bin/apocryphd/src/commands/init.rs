@@ -5,7 +5,7 @@ use crate::{
     failure::Failure,
     keys,
     printer::Printer,
-    settings::{Settings, template},
+    settings::{Settings, default_config, template},
 };
 use apocryph_model::{Address, PeerId};
 use serde::Serialize;
@@ -28,7 +28,7 @@ struct Ready {
 
 /// What exists is left as it is.
 pub(crate) fn init(overrides: Overrides, known: &Init, printer: &Printer) -> Result<(), Failure> {
-    let config = overrides.config.clone();
+    let config = overrides.config.clone().unwrap_or_else(default_config);
     let mut made = Vec::new();
     if !config.exists() {
         write_new(&config, &template(known, &overrides.rpc))?;
@@ -50,7 +50,8 @@ fn endpoint_or_none(rpc: Vec<url::Url>) -> Vec<url::Url> {
     }
 }
 
-fn write_new(path: &PathBuf, text: &str) -> Result<(), Failure> {
+/// Writes a new file.
+pub(super) fn write_new(path: &PathBuf, text: &str) -> Result<(), Failure> {
     let write = || {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;

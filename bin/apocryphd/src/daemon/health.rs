@@ -1,4 +1,4 @@
-//! `/metrics` for Prometheus and `/healthz`, on a listener of their own.
+//! `/metrics` for Prometheus, `/healthz` and `/readyz`, on a listener of their own.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -8,7 +8,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::interval,
 };
 use tracing::{debug, warn};
@@ -24,7 +24,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
 
 /// Takes the meters of the whole process; before anything that has some is made.
-pub(super) fn install_meters() -> PrometheusHandle {
+pub(crate) fn install_meters() -> PrometheusHandle {
     let builder = PrometheusBuilder::new();
     // Only an empty list of buckets is refused.
     let builder = builder.set_buckets(&BUCKETS).unwrap_or_default();
@@ -36,7 +36,8 @@ pub(super) fn install_meters() -> PrometheusHandle {
     handle
 }
 
-pub(super) async fn serve(listener: TcpListener, meters: PrometheusHandle) {
+/// Answers for as long as it is polled; `ready` tells whether requests are to come to this process.
+pub(crate) async fn serve(listener: TcpListener, meters: PrometheusHandle, ready: watch::Receiver<bool>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut upkeep = interval(UPKEEP);
     loop {
@@ -48,7 +49,9 @@ pub(super) async fn serve(listener: TcpListener, meters: PrometheusHandle) {
             }
         };
         match (accepted, places.clone().try_acquire_owned()) {
-            (Ok((stream, _)), Ok(place)) => drop(tokio::spawn(converse(stream, meters.clone(), place))),
+            (Ok((stream, _)), Ok(place)) => {
+                drop(tokio::spawn(converse(stream, meters.clone(), ready.clone(), place)));
+            }
             (Ok(_), Err(_)) => debug!("too many connections to the health listener"),
             (Err(error), _) => {
                 warn!(%error, "the health listener cannot accept a connection");
@@ -58,9 +61,14 @@ pub(super) async fn serve(listener: TcpListener, meters: PrometheusHandle) {
     }
 }
 
-async fn converse(stream: TcpStream, meters: PrometheusHandle, _place: OwnedSemaphorePermit) {
+async fn converse(
+    stream: TcpStream,
+    meters: PrometheusHandle,
+    ready: watch::Receiver<bool>,
+    _place: OwnedSemaphorePermit,
+) {
     let service = service_fn(|request| {
-        let response = answer(&request, &meters);
+        let response = answer(&request, &meters, *ready.borrow());
         async move { Ok::<_, Infallible>(response) }
     });
     let mut http = hyper::server::conn::http1::Builder::new();
@@ -70,11 +78,13 @@ async fn converse(stream: TcpStream, meters: PrometheusHandle, _place: OwnedSema
     }
 }
 
-fn answer(request: &Request<Incoming>, meters: &PrometheusHandle) -> Response<Full<Bytes>> {
+fn answer(request: &Request<Incoming>, meters: &PrometheusHandle, ready: bool) -> Response<Full<Bytes>> {
     let (status, text) = match request.uri().path() {
+        "/readyz" if !ready => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".into()),
+        "/readyz" => (StatusCode::OK, "ready\n".into()),
         "/healthz" => (StatusCode::OK, "ok\n".into()),
         "/metrics" => (StatusCode::OK, meters.render()),
-        _ => (StatusCode::NOT_FOUND, "there are /healthz and /metrics\n".into()),
+        _ => (StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics\n".into()),
     };
     let mut response = Response::new(Full::from(text));
     *response.status_mut() = status;

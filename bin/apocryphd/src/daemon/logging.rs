@@ -1,12 +1,13 @@
-use crate::{args::LogFormat, settings::Settings};
+use crate::{args::LogFormat, settings::file::Log};
 use std::io::{self, IsTerminal as _};
 use tracing_subscriber::{EnvFilter, fmt};
 
 /// This program's own crates, which log at the configured level.
-const OWN: [&str; 8] = [
+const OWN: [&str; 9] = [
     "apocryphd",
     "apocryph_provider",
     "apocryph_gateway",
+    "apocryph_gateway_link",
     "apocryph_embedded",
     "apocryph_kubernetes",
     "apocryph_p2p",
@@ -16,8 +17,7 @@ const OWN: [&str; 8] = [
 
 /// Sends the log to the standard error: text or JSON, by the settings; `APOCRYPHD_LOG` or
 /// `RUST_LOG` go before them.
-pub(crate) fn log_to_stderr(settings: &Settings) {
-    let log = &settings.file.log;
+pub(crate) fn log_to_stderr(log: &Log) {
     let from_variable = |name| EnvFilter::try_from_env(name).ok();
     let filter = from_variable("APOCRYPHD_LOG").or_else(|| from_variable("RUST_LOG"));
     let filter = filter.unwrap_or_else(|| EnvFilter::new(default_filter(log.level.0)));

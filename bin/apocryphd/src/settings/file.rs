@@ -8,7 +8,7 @@ use super::{
 use crate::{args::LogFormat, durations::Span};
 use apocryph_embedded::{InstanceName, Subnet};
 use apocryph_model::{Address, Bytes, Decimal, Hash32, Hostname, PeerAddress, Region};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use std::{
     fs,
     net::{IpAddr, SocketAddr},
@@ -16,6 +16,7 @@ use std::{
 };
 use url::Url;
 
+/// A table of a configuration file, every key of which has a default.
 macro_rules! table {
     ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty = $default:expr,)* }) => {
         $(#[$doc])*
@@ -31,10 +32,12 @@ macro_rules! table {
     };
 }
 
+pub(crate) use table;
+
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 
-fn seconds(seconds: u64) -> Span {
+pub(crate) fn seconds(seconds: u64) -> Span {
     Span(std::time::Duration::from_secs(seconds))
 }
 
@@ -157,13 +160,14 @@ table! {
     Listen {
         gateway: Listener = listener([0, 0, 0, 0], 8080),
         gateway_tls: Option<Listener> = None,
+        gateways: Option<Listener> = None,
         p2p: Listener = listener([0, 0, 0, 0], 4001),
         registry: Listener = listener([127, 0, 0, 1], 0),
         health: Listener = listener([127, 0, 0, 1], 9090),
     }
 }
 
-fn listener(ip: [u8; 4], port: u16) -> Listener {
+pub(crate) fn listener(ip: [u8; 4], port: u16) -> Listener {
     Listener(SocketAddr::from((ip, port)))
 }
 
@@ -178,8 +182,12 @@ table! {
 table! {
     /// The door to the pods.
     Gateway {
+        here: bool = true,
+        token_file: Option<PathBuf> = None,
+        lease: Span = seconds(10),
         domain: Option<Hostname> = None,
         public_address: Option<IpAddr> = None,
+        public_port: Option<u16> = None,
         tcp_ports: Ports = Ports(30_000..=32_767),
         tls_certificate: Option<PathBuf> = None,
         tls_key: Option<PathBuf> = None,
@@ -273,14 +281,12 @@ table! {
     }
 }
 
-impl File {
-    /// Reads the file.
-    pub(crate) fn read(path: &Path) -> Result<Self, SettingsError> {
-        let text = fs::read_to_string(path)
-            .map_err(|problem| SettingsError::Unreadable { path: path.into(), problem })?;
-        toml::from_str(&text).map_err(|error| SettingsError::Malformed {
-            path: path.into(),
-            problem: error.to_string().trim_end().into(),
-        })
-    }
+/// Reads a configuration file.
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T, SettingsError> {
+    let text = fs::read_to_string(path)
+        .map_err(|problem| SettingsError::Unreadable { path: path.into(), problem })?;
+    toml::from_str(&text).map_err(|error| SettingsError::Malformed {
+        path: path.into(),
+        problem: error.to_string().trim_end().into(),
+    })
 }

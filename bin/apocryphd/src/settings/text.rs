@@ -30,18 +30,21 @@ macro_rules! written_as_text {
 }
 written_as_text!(Listener, Ports, Span);
 
-/// Ports, such as `30000-32767`.
+/// Ports, such as `30000-32767`, or none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ports(pub(crate) RangeInclusive<u16>);
 
 /// A text that is not a range of ports.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected two ports from 1 to 65535, the lower first, such as 30000-32767")]
+#[error("expected two ports from 1 to 65535, the lower first, such as 30000-32767, or none")]
 pub(crate) struct ParsePortsError;
 
 impl FromStr for Ports {
     type Err = ParsePortsError;
     fn from_str(text: &str) -> Result<Self, ParsePortsError> {
+        if text == "none" {
+            return Ok(Self(RangeInclusive::new(1, 0)));
+        }
         let (first, last) = text.split_once('-').ok_or(ParsePortsError)?;
         let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0).ok_or(ParsePortsError);
         let ports = port(first)?..=port(last)?;
@@ -72,6 +75,7 @@ mod tests {
     #[test]
     fn ports_are_a_range() {
         assert_eq!("30000-30001".parse(), Ok(Ports(30_000..=30_001)));
+        assert!("none".parse::<Ports>().is_ok_and(|ports| ports.0.is_empty()));
         for bad in ["", "1", "0-5", "6-5", "1-65536", "a-b"] {
             assert_eq!(bad.parse::<Ports>(), Err(ParsePortsError), "{bad}");
         }

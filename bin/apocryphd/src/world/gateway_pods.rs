@@ -55,12 +55,12 @@ impl Pods for EnginePods {
                 _ => Ok(()),
             }
         };
-        stop.await.map_err(|error| StopError(error.into()))
+        stop.await.map_err(|error| StopError::Engine(error.into()))
     }
 
     async fn idle(&self, pod: ChannelId) -> Result<(), StopError> {
         match self.provider() {
-            Some(provider) => provider.idle(pod).await.map_err(|error| StopError(error.into())),
+            Some(provider) => provider.idle(pod).await.map_err(|error| StopError::Engine(error.into())),
             None => Ok(()),
         }
     }

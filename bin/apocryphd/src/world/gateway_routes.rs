@@ -5,11 +5,14 @@ use super::{
     host_names::{is_own_name, own_name},
 };
 use apocryph_gateway::{Backend, Gateway, HttpRoute, PodRoutes, PutError, TcpRoute};
+use apocryph_gateway_link::{Hub, HubError};
 use apocryph_model::{ChannelId, Endpoint, Hostname, PodSpec, Port};
 use apocryph_provider::{Replica, RouteError, Routes};
 use async_trait::async_trait;
+use futures::future::OptionFuture;
 use std::{
     collections::HashMap,
+    io,
     net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -34,6 +37,8 @@ pub(crate) struct Places {
 
 pub(crate) struct GatewayRoutes {
     gateway: Gateway,
+    /// The others, where they may connect.
+    others: Option<Hub>,
     places: Places,
     /// How long what is under way may take when its pod goes away.
     grace: Duration,
@@ -42,8 +47,36 @@ pub(crate) struct GatewayRoutes {
 }
 
 impl GatewayRoutes {
-    pub(crate) fn new(gateway: Gateway, places: Places, grace: Duration) -> Self {
-        Self { gateway, places, grace, put: Mutex::default() }
+    pub(crate) fn new(gateway: Gateway, others: Option<Hub>, places: Places, grace: Duration) -> Self {
+        Self { gateway, others, places, grace, put: Mutex::default() }
+    }
+
+    /// Puts the routes at every gateway; where one refuses, the earlier ones hold everywhere.
+    async fn put_everywhere(&self, routes: &PodRoutes, running: &[Backend]) -> Result<(), PutError> {
+        self.gateway.put(routes.clone(), running).await?;
+        let Some(others) = &self.others else { return Ok(()) };
+        let Err(refused) = others.put(routes).await else { return Ok(()) };
+        self.put_back(others, routes.pod, running).await;
+        let HubError { port, taken, reason } = refused;
+        let kind = if taken { io::ErrorKind::AddrInUse } else { io::ErrorKind::Other };
+        Err(PutError::Listen { port, cause: io::Error::new(kind, reason) })
+    }
+
+    async fn put_back(&self, others: &Hub, pod: ChannelId, running: &[Backend]) {
+        let earlier = self.known().get(&pod).cloned();
+        let Some(earlier) = earlier else {
+            others.remove(pod, Duration::ZERO).await;
+            self.gateway.remove(pod, Duration::ZERO).await;
+            return;
+        };
+        let back = self.gateway.put(earlier.clone(), running).await.map_err(|error| error.to_string());
+        let back = match back {
+            Ok(()) => others.put(&earlier).await.map_err(|error| error.to_string()),
+            failed => failed,
+        };
+        if let Err(error) = back {
+            warn!(error, pod = pod.short(), "a pod's earlier routes could not be put back");
+        }
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<ChannelId, PodRoutes>> {
@@ -69,10 +102,10 @@ impl GatewayRoutes {
 
     fn check_port(&self, port: u16) -> Result<u16, RouteError> {
         let (first, last) = (*self.places.ports.start(), *self.places.ports.end());
-        if self.places.ports.contains(&port) {
-            Ok(port)
-        } else {
-            Err(RouteError::PortNotOffered { port, first, last })
+        match self.places.ports.contains(&port) {
+            true => Ok(port),
+            false if self.places.ports.is_empty() => Err(no_port()),
+            false => Err(RouteError::PortNotOffered { port, first, last }),
         }
     }
 
@@ -137,7 +170,7 @@ fn given_earlier(earlier: &[Endpoint], wanted: u16) -> Option<u16> {
 }
 
 fn no_port() -> RouteError {
-    RouteError::Listen("all ports of gateway.tcp-ports are taken".into())
+    RouteError::Listen("this provider has no TCP port left to give (gateway.tcp-ports)".into())
 }
 
 /// Which port another one must be found for, where the pod did not ask for it.
@@ -175,7 +208,7 @@ impl Routes for GatewayRoutes {
         let mut others = Vec::new();
         loop {
             let routes = self.plan(pod, spec, earlier, &others)?;
-            match self.gateway.put(routes.clone(), &running).await {
+            match self.put_everywhere(&routes, &running).await {
                 Ok(()) => {
                     let endpoints = self.endpoints(&routes);
                     self.known().insert(pod, routes);
@@ -193,15 +226,17 @@ impl Routes for GatewayRoutes {
     async fn fence(&self, pod: ChannelId) {
         let known = self.known().get(&pod).cloned();
         let Some(routes) = known else { return };
-        if let Err(error) = self.gateway.put(routes, &[]).await {
+        if let Err(error) = self.put_everywhere(&routes, &[]).await {
             warn!(%error, pod = pod.short(), "a pod's routes could not be put again");
         }
-        self.gateway.retire(pod, self.grace).await;
+        let elsewhere = OptionFuture::from(self.others.as_ref().map(|others| others.retire(pod, self.grace)));
+        tokio::join!(self.gateway.retire(pod, self.grace), elsewhere);
     }
 
     async fn remove(&self, pod: ChannelId) {
         self.known().remove(&pod);
-        self.gateway.remove(pod, self.grace).await;
+        let elsewhere = OptionFuture::from(self.others.as_ref().map(|others| others.remove(pod, self.grace)));
+        tokio::join!(self.gateway.remove(pod, self.grace), elsewhere);
     }
 }
 
@@ -234,7 +269,7 @@ mod tests {
             public: localhost,
         };
         let gateway = Gateway::new(config, Arc::new(EnginePods::default()));
-        GatewayRoutes::new(gateway, places, Duration::from_secs(1))
+        GatewayRoutes::new(gateway, None, places, Duration::from_secs(1))
     }
 
     /// Ports beside each other that nothing listens at just now, and no other test of this process.

@@ -4,6 +4,7 @@
 #![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
 mod check;
+mod gateway;
 mod provider;
 mod unset;
 

@@ -1,5 +1,6 @@
 //! The replicas of a pod that run, and what is under way on each.
 
+use super::state::InUse;
 use crate::{Backend, endpoint::Endpoint};
 use std::{collections::BTreeSet, sync::Arc};
 use tokio_util::{
@@ -27,7 +28,7 @@ enum Standing {
     Active,
     /// Not routed to, unless it is needed again.
     Fenced,
-    /// Never routed to again.
+    /// Not routed to, unless it is named again.
     Retired,
 }
 
@@ -150,11 +151,34 @@ impl Members {
         }
     }
 
-    /// Never routes again to any but these.
+    /// Takes one out on which nothing is under way; one that is not known is out.
+    ///
+    /// # Errors
+    /// Something is under way.
+    pub(super) fn take_unused(&mut self, run: u64) -> Result<(), InUse> {
+        match self.position(run) {
+            Some(at) if self.0[at].in_flight > 0 => Err(InUse),
+            Some(at) => {
+                self.0.swap_remove(at);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Those that may be routed to.
+    pub(super) fn routed(&self) -> Vec<Backend> {
+        let kept = self.0.iter().filter(|member| member.standing != Standing::Retired);
+        kept.map(|member| member.backend).collect()
+    }
+
+    /// Routes to none but these, of which those that were retired are routed to again.
     pub(super) fn retire_all_but(&mut self, running: &[Backend]) {
         for member in &mut self.0 {
-            if !running.contains(&member.backend) {
-                member.standing = Standing::Retired;
+            match (running.contains(&member.backend), member.standing) {
+                (false, _) => member.standing = Standing::Retired,
+                (true, Standing::Retired) => member.standing = Standing::Active,
+                (true, Standing::Active | Standing::Fenced) => {}
             }
         }
         self.0.retain(|member| member.standing != Standing::Retired || member.in_flight > 0);

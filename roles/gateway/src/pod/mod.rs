@@ -28,6 +28,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use state::Phase;
+pub use state::{Activity, InUse};
 
 /// What all pods of a gateway share.
 pub(crate) struct Environment {
@@ -96,8 +97,29 @@ impl Pod {
         if !state.enter(self.environment.config.open_per_pod) {
             return Err(Refusal::PodBusy);
         }
+        self.attend(state, 1);
+        Ok(Entry { pod: self.clone(), run: None, deadline: None })
+    }
+
+    /// Takes note of how much is under way at other gateways.
+    pub(crate) fn set_elsewhere(self: &Arc<Self>, open: usize) {
+        let mut state = self.state();
+        let before = state.load();
+        state.set_elsewhere(open, Instant::now());
+        match state.load() {
+            load if load > before => self.attend(state, load - before),
+            0 if before > 0 => {
+                drop(state);
+                self.changes.send_replace(());
+            }
+            _ => {}
+        }
+    }
+
+    /// Gets the pod what it needs now that there is so much `more` under way.
+    fn attend(self: &Arc<Self>, mut state: MutexGuard<'_, State>, more: usize) {
         let growth = state.grow(Instant::now());
-        let first_in_drain = state.phase() == Phase::Draining && state.open() == 1;
+        let first_in_drain = state.phase() == Phase::Draining && state.load() == more;
         drop(state);
         if first_in_drain || growth == Growth::TakenBack {
             self.changes.send_replace(());
@@ -105,7 +127,62 @@ impl Pod {
         if let Growth::Ask(replicas) = growth {
             tokio::spawn(self.clone().grow(replicas));
         }
-        Ok(Entry { pod: self.clone(), run: None, deadline: None })
+    }
+
+    /// Has the pod started, unless it serves or is being started; gives what is routed to then.
+    ///
+    /// # Errors
+    /// The start failed, or one just before.
+    pub(crate) async fn start(self: &Arc<Self>) -> Result<Vec<Backend>, Arc<WakeError>> {
+        let mut changes = self.changes.subscribe();
+        let mut waits_for = None;
+        loop {
+            let admission = self.state().rouse(&mut waits_for, Instant::now());
+            match admission {
+                None => return Ok(self.state().routed().unwrap_or_default()),
+                Some(Admission::Wake(replicas)) => drop(tokio::spawn(self.clone().wake(replicas))),
+                Some(Admission::Failed { cause, .. }) => return Err(cause),
+                Some(Admission::Closed) => return Err(Arc::new(WakeError::Removed)),
+                Some(Admission::Hold | Admission::Serve(..)) => {}
+            }
+            // The sender is this pod's own: it cannot be gone.
+            let _ = changes.changed().await;
+        }
+    }
+
+    pub(crate) fn open(&self) -> usize {
+        self.state().open()
+    }
+
+    /// What is under way here, if that is news since it was told last.
+    pub(crate) fn tell(&self) -> Option<Activity> {
+        self.state().tell()
+    }
+
+    /// What is routed to; `None` while that is being stopped.
+    pub(crate) fn routed(&self) -> Option<Vec<Backend>> {
+        self.state().routed()
+    }
+
+    /// Told whenever what is routed to may have changed.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    /// Routes to no replica any more, or not to `run`, unless something is under way there.
+    ///
+    /// # Errors
+    /// Something is.
+    pub(crate) fn release(&self, run: Option<u64>) -> Result<(), InUse> {
+        let released = self.state().release(run);
+        self.changes.send_replace(());
+        released
+    }
+
+    /// Routes nothing more to what runs now; what is under way goes on.
+    pub(crate) fn suspend(&self) {
+        self.state().suspend();
+        self.changes.send_replace(());
     }
 
     /// Waits until nothing is under way on replicas that an update took out, at most for `grace`;
@@ -152,6 +229,7 @@ impl Pod {
     fn refusal_in_time(&self, port: u16) -> Refusal {
         match self.phase() {
             Phase::Serving => self.unheard(port),
+            _ if self.environment.pods.away() => Refusal::Away,
             _ => Refusal::StartTimeout,
         }
     }

@@ -147,7 +147,7 @@ impl Pods for Engine {
         let mut script = self.script();
         if script.stop_failures > 0 {
             script.stop_failures -= 1;
-            return Err(StopError("the engine is away".into()));
+            return Err(StopError::Engine("the engine is away".into()));
         }
         script.running.remove(&pod);
         script.asked.push(Asked::Stopped(pod));

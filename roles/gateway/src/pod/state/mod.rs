@@ -34,6 +34,20 @@ use tokio_util::task::AbortOnDropHandle;
 
 pub(super) use replicas::{Growth, Review};
 
+/// Something is under way where nothing must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("something is under way")]
+pub struct InUse;
+
+/// What is under way to a pod at one gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Activity {
+    /// Requests, streams and connections, also those that wait.
+    pub open: usize,
+    /// The most of them at once since this was told before.
+    pub most: usize,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     Zero,
@@ -65,11 +79,15 @@ pub(super) struct State {
     starts: u64,
     failure: Option<Failure>,
     members: Members,
-    /// Requests, streams and connections under way, also those that wait.
+    /// Requests, streams and connections under way here, also those that wait.
     open: usize,
-    /// The most that was open since the last review.
+    /// The same at the gateways beside this one.
+    elsewhere: usize,
+    /// The most that was under way since the last review.
     peak: usize,
-    /// Since when nothing is open, if nothing is.
+    /// What was last told of the requests here, and the most that were open since.
+    told: Activity,
+    /// Since when nothing is under way, if nothing is.
     quiet_since: Instant,
     reviewed_at: Instant,
     served_since: Instant,
@@ -101,7 +119,9 @@ impl State {
             failure: None,
             members: Members::default(),
             open: 0,
+            elsewhere: 0,
             peak: 0,
+            told: Activity::default(),
             quiet_since: now,
             reviewed_at: now,
             served_since: now,
@@ -118,13 +138,23 @@ impl State {
         self.open
     }
 
+    /// Whether anything is under way, here or at another gateway.
+    pub(super) fn busy(&self) -> bool {
+        self.load() > 0
+    }
+
+    pub(super) fn load(&self) -> usize {
+        self.open.saturating_add(self.elsewhere)
+    }
+
     /// Counts a request as activity; `false` where `limit` are under way already.
     pub(super) fn enter(&mut self, limit: usize) -> bool {
         if self.open >= limit {
             return false;
         }
         self.open += 1;
-        self.peak = self.peak.max(self.open);
+        self.told.most = self.told.most.max(self.open);
+        self.peak = self.peak.max(self.load());
         true
     }
 
@@ -132,22 +162,55 @@ impl State {
     pub(super) fn leave(&mut self, run: Option<u64>, now: Instant) -> bool {
         let awaited = run.is_some_and(|run| self.members.release(run));
         self.open -= 1;
-        if self.open == 0 {
+        if !self.busy() {
             self.quiet_since = now;
         }
         awaited || (self.phase == Phase::Closed && self.open == 0)
     }
 
+    /// So much is under way at other gateways.
+    pub(super) fn set_elsewhere(&mut self, open: usize, now: Instant) {
+        let was_busy = self.busy();
+        self.elsewhere = open;
+        self.peak = self.peak.max(self.load());
+        if was_busy && !self.busy() {
+            self.quiet_since = now;
+        }
+    }
+
+    /// What is under way here, if that is news since it was told last.
+    pub(super) fn tell(&mut self) -> Option<Activity> {
+        let told = Activity { open: self.open, most: self.told.most.max(self.open) };
+        let news = told.open != self.told.open || told.most > self.told.open;
+        self.told = Activity { open: self.open, most: self.open };
+        news.then_some(told)
+    }
+
     /// Decides about a request for `port`. `waits_for` remembers the start that it waits for.
     pub(super) fn admit(&mut self, port: u16, waits_for: &mut Option<u64>, now: Instant) -> Admission {
+        if let Some(admission) = self.rouse(waits_for, now) {
+            return admission;
+        }
+        match self.members.choose(port) {
+            Some((run, endpoint)) => Admission::Serve(run, endpoint),
+            None => {
+                waits_for.get_or_insert(self.starts);
+                Admission::Hold
+            }
+        }
+    }
+
+    /// What becomes of whoever wants the pod to run; `None` where it serves.
+    pub(super) fn rouse(&mut self, waits_for: &mut Option<u64>, now: Instant) -> Option<Admission> {
         if let Some(failure) = &self.failure
             && (waits_for.is_some_and(|start| failure.start >= start)
                 || (self.phase == Phase::Zero && now < failure.retry_at))
         {
             let retry_after = failure.retry_at.saturating_duration_since(now);
-            return Admission::Failed { cause: failure.cause.clone(), retry_after };
+            return Some(Admission::Failed { cause: failure.cause.clone(), retry_after });
         }
-        match self.phase {
+        Some(match self.phase {
+            Phase::Serving => return None,
             Phase::Closed => Admission::Closed,
             // What the engine was asked before may yet bring replicas.
             Phase::Zero if !self.settled() => {
@@ -167,14 +230,7 @@ impl State {
                 waits_for.get_or_insert(self.starts + 1);
                 Admission::Hold
             }
-            Phase::Serving => match self.members.choose(port) {
-                Some((run, endpoint)) => Admission::Serve(run, endpoint),
-                None => {
-                    waits_for.get_or_insert(self.starts);
-                    Admission::Hold
-                }
-            },
-        }
+        })
     }
 
     fn start(&mut self) -> u32 {
@@ -207,8 +263,8 @@ impl State {
         self.served_since = now;
         self.silent_since = now;
         self.reviewed_at = now;
-        self.peak = self.open;
-        if self.open == 0 {
+        self.peak = self.load();
+        if !self.busy() {
             self.quiet_since = now;
         }
     }
@@ -312,6 +368,43 @@ impl State {
     /// starting it again settles.
     pub(super) fn stopped(&mut self) {
         if self.phase == Phase::Draining {
+            self.phase = Phase::Zero;
+        }
+    }
+
+    /// The pod that was to be stopped is in use at another gateway: it is to be started with so
+    /// many replicas, of which some run. `None` where it was removed meanwhile.
+    pub(super) fn still_in_use(&mut self) -> Option<u32> {
+        (self.phase == Phase::Draining).then(|| self.start())
+    }
+
+    /// The replicas that may be routed to; `None` while the engine is being asked to stop them.
+    pub(super) fn routed(&self) -> Option<Vec<Backend>> {
+        (self.phase != Phase::Draining).then(|| self.members.routed())
+    }
+
+    /// Routes to no replica any more, or not to `run`, unless something is under way there.
+    ///
+    /// # Errors
+    /// Something is.
+    pub(super) fn release(&mut self, run: Option<u64>) -> Result<(), InUse> {
+        match run {
+            None if self.open > 0 => return Err(InUse),
+            None => self.members.clear(),
+            Some(run) => self.members.take_unused(run)?,
+        }
+        self.serve_nothing_else();
+        Ok(())
+    }
+
+    /// Routes nothing more to what runs now; what is under way goes on.
+    pub(super) fn suspend(&mut self) {
+        self.members.retire_all_but(&[]);
+        self.serve_nothing_else();
+    }
+
+    fn serve_nothing_else(&mut self) {
+        if self.phase == Phase::Serving && self.members.active() == 0 {
             self.phase = Phase::Zero;
         }
     }

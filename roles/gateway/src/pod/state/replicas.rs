@@ -96,7 +96,7 @@ impl State {
     }
 
     pub(super) fn desired(&self) -> u32 {
-        self.needed_for(self.open)
+        self.needed_for(self.load())
     }
 
     fn needed_for(&self, open: usize) -> u32 {
@@ -128,7 +128,7 @@ impl State {
         }
         let idle = Duration::from_secs(u64::from(self.scale.idle_seconds.max(1)));
         let idle_at = self.quiet_since + idle;
-        let may_idle = self.open == 0 && self.scale.min == 0 && self.settled();
+        let may_idle = !self.busy() && self.scale.min == 0 && self.settled();
         if may_idle && now >= idle_at {
             self.phase = Phase::Draining;
             self.failure = None;
@@ -141,7 +141,7 @@ impl State {
         }
         self.reviewed_at = now;
         let needed = self.needed_for(self.peak);
-        self.peak = self.open;
+        self.peak = self.load();
         if self.settled()
             && self.members.active() > needed
             && let Some(run) = self.members.fence()
@@ -167,5 +167,13 @@ impl State {
     /// The engine has stopped, or tried to stop, the replica that was taken out.
     pub(in crate::pod) fn shrunk(&mut self) {
         self.scaling = Scaling::Settled;
+    }
+
+    /// The replica that was taken out is in use at another gateway: it stays.
+    pub(in crate::pod) fn stays(&mut self, backend: Backend, now: Instant) {
+        self.scaling = Scaling::Settled;
+        if self.phase == Phase::Serving {
+            self.add(&[backend], now);
+        }
     }
 }

@@ -1,0 +1,89 @@
+//! `gateway`: a gateway as a process of its own.
+
+use super::{
+    block_on,
+    check::{Lack, fatal, report},
+    init::write_new,
+};
+use crate::{
+    args::{Gateway, Overrides},
+    daemon,
+    daemon::doors,
+    failure::Failure,
+    gateway::{self, GatewaySettings, TEMPLATE, default_config},
+    keys,
+    printer::Printer,
+};
+use apocryph_gateway_link::Link;
+use serde::Serialize;
+use std::{fmt, net::TcpListener, path::PathBuf};
+
+/// Does what the command line says.
+pub(super) fn run(command: &Gateway, overrides: Overrides, printer: &Printer) -> Result<(), Failure> {
+    match command {
+        Gateway::Init => init(overrides, printer),
+        Gateway::Check => block_on(check(&GatewaySettings::load(overrides)?, printer)),
+        Gateway::Run => {
+            let settings = GatewaySettings::load(overrides)?;
+            daemon::log_to_stderr(&settings.file.log);
+            block_on(gateway::run(&settings))
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Ready {
+    config: PathBuf,
+    made: bool,
+}
+
+fn init(overrides: Overrides, printer: &Printer) -> Result<(), Failure> {
+    let config = overrides.config.unwrap_or_else(default_config);
+    let made = !config.exists();
+    if made {
+        write_new(&config, TEMPLATE)?;
+    }
+    printer.result(&Ready { config, made })
+}
+
+impl fmt::Display for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.config.display();
+        if self.made {
+            writeln!(f, "wrote    {path}")?;
+        }
+        writeln!(
+            f,
+            "next     set daemon and token-file in {path}; apocryphd gateway check; apocryphd gateway run"
+        )
+    }
+}
+
+async fn check(settings: &GatewaySettings, printer: &Printer) -> Result<(), Failure> {
+    let mut lacks = ports(settings);
+    if let Some(Err(problem)) = settings.tls.as_ref().map(doors::pair) {
+        lacks.push(fatal(problem.to_string(), "set listen.gateway-tls, tls-certificate and tls-key"));
+    }
+    match keys::link_token(&settings.file.token_file) {
+        Err(problem) => lacks.push(fatal(problem.to_string(), "`openssl rand -hex 32` makes one")),
+        Ok(token) => {
+            if let Err(problem) = Link::probe(&settings.link(token)).await {
+                let remedy = "is it running, with listen.gateways and the same token? Else set daemon";
+                lacks.push(fatal(format!("the daemon: {problem}"), remedy));
+            }
+        }
+    }
+    report(lacks, printer)
+}
+
+fn ports(settings: &GatewaySettings) -> Vec<Lack> {
+    let listen = &settings.file.listen;
+    let tls = settings.tls.as_ref().map(|tls| ("listen.gateway-tls", tls.listen));
+    let all = [("listen.gateway", listen.gateway.0), ("listen.health", listen.health.0)];
+    let lack = |(setting, address)| {
+        let problem = TcpListener::bind(address).err()?;
+        let what = format!("{setting}: {address} cannot be listened on: {problem}");
+        Some(fatal(what, format!("free it, or set {setting}")))
+    };
+    all.into_iter().chain(tls).filter_map(lack).collect()
+}

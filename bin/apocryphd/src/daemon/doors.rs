@@ -1,0 +1,57 @@
+//! Where requests arrive.
+
+use crate::{
+    failure::Failure,
+    settings::{Settings, TlsSettings},
+};
+use apocryph_gateway::{Gateway, Tls};
+use std::{net::SocketAddr, path::Path};
+use tokio::net::TcpListener;
+
+/// The listeners of a gateway, which nobody accepts on yet.
+pub(crate) struct Doors {
+    plain: TcpListener,
+    tls: Option<(TcpListener, Tls)>,
+}
+
+impl Doors {
+    /// Those of the daemon.
+    pub(crate) async fn of(settings: &Settings) -> Result<Self, Failure> {
+        Self::open(settings.file.listen.gateway.0, settings.tls.as_ref()).await
+    }
+
+    /// Listens, and reads certificate and key.
+    pub(crate) async fn open(plain: SocketAddr, tls: Option<&TlsSettings>) -> Result<Self, Failure> {
+        let plain = listen(plain, "listen.gateway").await?;
+        let Some(tls) = tls else { return Ok(Self { plain, tls: None }) };
+        let pair = pair(tls)?;
+        let listener = listen(tls.listen, "listen.gateway-tls").await?;
+        Ok(Self { plain, tls: Some((listener, pair)) })
+    }
+
+    /// Accepts.
+    pub(crate) fn serve(self, gateway: &Gateway) {
+        gateway.listen(self.plain, None);
+        if let Some((listener, pair)) = self.tls {
+            gateway.listen(listener, Some(pair));
+        }
+    }
+}
+
+/// The certificate with its key.
+pub(crate) fn pair(tls: &TlsSettings) -> Result<Tls, Failure> {
+    let read = |path: &Path| std::fs::read(path).map_err(Failure::file(path));
+    Ok(Tls::from_pem(&read(&tls.certificate)?, &read(&tls.key)?)?)
+}
+
+/// Listens; `setting` says where.
+pub(crate) async fn listen(address: SocketAddr, setting: &'static str) -> Result<TcpListener, Failure> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|problem| Failure::Listen { address: address.to_string(), setting, problem })
+}
+
+/// Where it listens, with the port that the system chose.
+pub(crate) fn address(listener: &TcpListener, setting: &'static str) -> Result<SocketAddr, Failure> {
+    let address = listener.local_addr();
+    address.map_err(|problem| Failure::Listen { address: String::new(), setting, problem })
+}
