@@ -63,6 +63,22 @@ pub(super) async fn sampled_until(engine: &dyn Engine, right: impl Fn(&Reading) 
     timeout(PATIENCE, sampled).await.expect("it is counted")
 }
 
+/// The readings, once all are the last ones: an engine may take a while over what a replica used in
+/// the end.
+pub(super) async fn last_readings(engine: &dyn Engine, count: usize) -> Vec<Reading> {
+    let sampled = async {
+        loop {
+            let readings = engine.sample().await.unwrap();
+            assert_eq!(readings.len(), count);
+            if readings.iter().all(|reading| reading.last) {
+                return readings;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(PATIENCE, sampled).await.expect("they end")
+}
+
 pub(super) async fn reach(replica: &Replica, port: u16) -> String {
     let talk = async {
         loop {

@@ -2,7 +2,7 @@
 
 use apocryph_provider::{EngineError, ReplicaState};
 
-use super::driving::is_later;
+use super::driving::{is_later, last_readings};
 use super::{PodUnderTest, Subject, shell};
 
 /// Replicas come, are the same when asked for again, are stopped one by one, and go; their last
@@ -33,8 +33,7 @@ pub async fn scales_up_and_down(subject: &mut dyn Subject) {
     assert_eq!(engine.ended(pod.id, &two[0].id).await.unwrap(), None);
     assert_eq!(engine.replicas(pod.id).await.unwrap(), [two[1].clone()]);
     assert_eq!(engine.scale(pod.id, 0).await.unwrap(), []);
-    let last = engine.sample().await.unwrap();
-    assert!(last.len() == 2 && last.iter().all(|reading| reading.last));
+    let last = last_readings(engine, 2).await;
     assert!(last.iter().all(|last| readings.iter().any(|earlier| is_later(last, earlier))));
     assert_eq!(engine.sample().await.unwrap(), last);
     for replica in &two {
