@@ -49,9 +49,10 @@ impl Drop for Stopped {
     }
 }
 
-/// The only reading, which is never less than the one before.
+/// The replica's reading, which is never less than the one before.
 async fn read(engine: &dyn Engine, before: &mut Reading) {
-    let now = engine.sample().await.unwrap().remove(0);
+    let readings = engine.sample().await.unwrap();
+    let now = readings.into_iter().find(|now| now.replica == before.replica).unwrap();
     let pairs = [
         (before.cpu_us, now.cpu_us),
         (before.running_ms, now.running_ms),

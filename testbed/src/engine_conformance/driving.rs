@@ -51,11 +51,19 @@ pub(super) async fn ended(engine: &dyn Engine, pod: ChannelId, replica: &str) ->
 
 /// The first reading, once it is as it should be: engines may read some counters only now and then.
 pub(super) async fn sampled_until(engine: &dyn Engine, right: impl Fn(&Reading) -> bool) -> Reading {
+    all_sampled_until(engine, |readings| readings.first().is_some_and(&right)).await.remove(0)
+}
+
+/// The same of all readings.
+pub(super) async fn all_sampled_until(
+    engine: &dyn Engine,
+    right: impl Fn(&[Reading]) -> bool,
+) -> Vec<Reading> {
     let sampled = async {
         loop {
             let readings = engine.sample().await.unwrap();
-            if let Some(reading) = readings.into_iter().next().filter(&right) {
-                return reading;
+            if right(&readings) {
+                return readings;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -66,17 +74,9 @@ pub(super) async fn sampled_until(engine: &dyn Engine, right: impl Fn(&Reading) 
 /// The readings, once all are the last ones: an engine may take a while over what a replica used in
 /// the end.
 pub(super) async fn last_readings(engine: &dyn Engine, count: usize) -> Vec<Reading> {
-    let sampled = async {
-        loop {
-            let readings = engine.sample().await.unwrap();
-            assert_eq!(readings.len(), count);
-            if readings.iter().all(|reading| reading.last) {
-                return readings;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
-    timeout(PATIENCE, sampled).await.expect("they end")
+    let readings = all_sampled_until(engine, |readings| readings.iter().all(|reading| reading.last)).await;
+    assert_eq!(readings.len(), count);
+    readings
 }
 
 pub(super) async fn reach(replica: &Replica, port: u16) -> String {

@@ -2,7 +2,7 @@
 
 use apocryph_provider::{EngineError, ReplicaState};
 
-use super::driving::{is_later, last_readings};
+use super::driving::{all_sampled_until, is_later, last_readings};
 use super::{PodUnderTest, Subject, shell};
 
 /// Replicas come, are the same when asked for again, are stopped one by one, and go; their last
@@ -24,8 +24,9 @@ pub async fn scales_up_and_down(subject: &mut dyn Subject) {
     assert!(two.iter().all(|replica| replica.state == ReplicaState::Running));
     assert_ne!(two[0].address, two[1].address);
     assert_eq!(engine.scale(pod.id, 2).await.unwrap(), two);
-    let readings = engine.sample().await.unwrap();
-    assert!(readings.len() == 2 && readings.iter().all(|reading| !reading.last && reading.cpu_us > 0));
+    let readings =
+        all_sampled_until(engine, |all| all.len() == 2 && all.iter().all(|one| one.cpu_us > 0)).await;
+    assert!(readings.iter().all(|reading| !reading.last));
     assert!(readings.iter().all(|reading| reading.reserved == pod.spec.reserved()));
 
     engine.stop(pod.id, &two[0].id).await.unwrap();
