@@ -181,8 +181,11 @@ async fn a_stop_waits_for_the_lease_of_a_gateway_that_was_lost() {
 
 async fn a_stop_waits_for_the_lease(fault: Fault) {
     // The pod is quiet long before the lease is over.
-    let world = World::with_lease(restless(), Duration::from_secs(4)).await;
+    let lease = Duration::from_secs(3);
+    let world = World::with_lease(restless(), lease).await;
     let wire = Wire::to(world.address).await;
+    // Those that nobody here gave are over.
+    tokio::time::sleep(lease).await;
     let cut_off = Other::start(wire.address, impatient()).await;
     cut_off.synced().await;
     assert_eq!(cut_off.ask("/").await.0, 200);
