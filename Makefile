@@ -18,6 +18,7 @@ help: ## Tells the targets
 ON_CLUSTER := $(filter kubernetes,$(ENGINE))
 
 demo: packages $(if $(ON_CLUSTER),cluster-packages) contracts/node_modules build ## The whole loop; KEEP=1 leaves it running, ENGINE=kubernetes takes a cluster
+	@mkdir -p report
 	@KEEP=$(KEEP) ENGINE=$(ENGINE) $(if $(ON_CLUSTER),scripts/with-cluster) scripts/as-root $(TARGET)/debug/demo
 
 sweep: ## Ends what `make demo KEEP=1` left running
@@ -78,8 +79,8 @@ tidy: ## Checks of the sources: formatting, lints, layers, names, docs
 	cargo clippy -q --workspace --all-targets -- -D warnings
 	cargo run -q -p xtask -- tidy
 
-bench: packages contracts/node_modules ## Figures, beside their peers, into report/bench.json
-	cargo run --release -q -p xtask -- bench
+bench: packages $(if $(ON_CLUSTER),cluster-packages) contracts/node_modules ## Figures, beside their peers, into report/bench.json; ENGINE=kubernetes: those of a cluster
+	@ENGINE=$(ENGINE) $(if $(ON_CLUSTER),scripts/with-cluster) cargo run --release -q -p xtask -- bench
 
 build:
 	cargo build -q -p apocryph -p apocryphd -p apocryph-testbed --bins

@@ -23,6 +23,7 @@ cluster import FILE                   gives the node an image, as an OCI or Dock
 cluster enter PROGRAM ARGUMENT...     runs a program in the node
 cluster build PROGRAM...              builds programs, those of a node or others, and tells where they are
 cluster decrypt FILE                  gives the node a private key for encrypted images
+cluster keys HOST:PORT                has the node ask there for the keys of Apocryph's images
 
 CLUSTER=name takes another cluster than ` + "`default`."
 
@@ -65,6 +66,8 @@ func run(cluster layout.Cluster, sources string, words []string) error {
 		return host.Import(cluster, rest[0])
 	case verb == "decrypt" && len(rest) == 1:
 		return host.Decrypt(cluster, rest[0])
+	case verb == "keys" && len(rest) == 1:
+		return host.Keys(cluster, rest[0])
 	case verb == "enter" && len(rest) > 0:
 		return host.Enter(cluster, rest)
 	case verb == "build" && len(rest) == 0:

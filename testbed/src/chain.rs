@@ -186,6 +186,8 @@ async fn start_anvil(folder: &Path) -> Result<(Service, SocketAddr), StartError>
     let mut command = Command::new(anvil().ok_or(StartError::NoAnvil)?);
     command.args(["--host", "127.0.0.1", "--port", "0", "--mixed-mining", "--block-time", "1"]);
     command.args(["--state-interval", "1", "--state"]).arg(folder.join("state.json"));
+    // Else it keeps the states of old blocks in the user's home, gigabytes where there are many.
+    command.args(["--max-persisted-states", "0", "--cache-path"]).arg(folder.join("states"));
     let log = folder.join("chain.log");
     let printed_before = std::fs::read_to_string(&log).unwrap_or_default().len();
     let mut service = Service::start("chain", command, &log)?;

@@ -100,6 +100,22 @@ impl Cluster {
         output(self.kubectl().args(["delete", "namespace", name, "--timeout=60s"])).map(drop)
     }
 
+    /// How many Pods of one engine there are, also such as are ending.
+    ///
+    /// # Errors
+    /// If the cluster does not answer.
+    pub fn pods(&self, engine: &str) -> io::Result<usize> {
+        Ok(self.list(&["pods", "-A", "-l", &format!("{INSTANCE}={engine}")])?.len())
+    }
+
+    /// Runs kubectl, and gives what it prints.
+    ///
+    /// # Errors
+    /// If it fails: tells why.
+    pub fn run(&self, words: &[&str]) -> io::Result<String> {
+        output(self.kubectl().args(words)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
     /// The processes in containers of these names of one engine: id and command line.
     ///
     /// # Errors

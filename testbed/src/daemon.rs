@@ -203,11 +203,11 @@ impl Daemon {
         }
     }
 
-    /// What it counts, in the text format of Prometheus.
+    /// What it tells Prometheus.
     ///
     /// # Errors
     /// If it does not answer.
-    pub async fn meters(&self) -> io::Result<String> {
+    pub async fn metrics(&self) -> io::Result<String> {
         Ok(http_get(self.health, "localhost", "/metrics").await?.body)
     }
 

@@ -33,6 +33,7 @@ enum Kind {
     File(Vec<u8>),
     Directory,
     Symlink(String),
+    Device { kind: EntryType, major: u32, minor: u32 },
 }
 
 /// An image: its layers, and what its configuration says.
@@ -83,6 +84,18 @@ impl Layer {
     #[must_use]
     pub fn symlink(self, path: &str, target: &str) -> Self {
         self.entry(path, Kind::Symlink(target.to_owned()), 0o777)
+    }
+
+    /// With a block device.
+    #[must_use]
+    pub fn block_device(self, path: &str, major: u32, minor: u32) -> Self {
+        self.entry(path, Kind::Device { kind: EntryType::Block, major, minor }, 0o666)
+    }
+
+    /// With a character device.
+    #[must_use]
+    pub fn character_device(self, path: &str, major: u32, minor: u32) -> Self {
+        self.entry(path, Kind::Device { kind: EntryType::Char, major, minor }, 0o666)
     }
 
     /// Compressed with gzip.
@@ -149,6 +162,13 @@ impl Entry {
                 header.set_size(0);
                 tar.append_link(&mut header, &self.path, target)
             }
+            Kind::Device { kind, major, minor } => {
+                header.set_entry_type(*kind);
+                header.set_size(0);
+                header.set_device_major(*major)?;
+                header.set_device_minor(*minor)?;
+                tar.append_data(&mut header, &self.path, io::empty())
+            }
         }
     }
 }
@@ -158,6 +178,13 @@ impl Image {
     #[must_use]
     pub fn new(layers: Vec<Layer>) -> Self {
         Self { layers, architecture: host_architecture().to_owned(), run: BTreeMap::new() }
+    }
+
+    /// With another layer, above those that it has.
+    #[must_use]
+    pub fn with_layer(mut self, layer: Layer) -> Self {
+        self.layers.push(layer);
+        self
     }
 
     /// For another architecture, named as Go names it.

@@ -18,6 +18,7 @@ pub mod market;
 pub mod processor;
 pub mod rpc_proxy;
 pub mod service;
+pub mod shipyard;
 pub mod sweep;
 pub mod traces;
 pub mod until;

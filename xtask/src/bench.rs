@@ -16,18 +16,23 @@ const PACKAGES: [&str; 5] =
     ["apocryph", "apocryphd", "apocryph-embedded", "apocryph-oci", "apocryph-testbed"];
 
 /// Runs them one after the other, so that none takes the machine from another; prints the machine
-/// and a table, and writes `report/bench.json`.
+/// and a table, and writes `report/bench.json`. With `ENGINE=kubernetes`, those of a cluster alone,
+/// into `report/bench-kubernetes.json`.
 pub(crate) fn run(root: &Path) -> Result<(), Box<dyn Error>> {
     let built = build(root)?;
     let machine = machine::describe();
     let mut figures = Vec::new();
-    for bench in BENCHES {
+    let (benches, report_name) = match std::env::var("ENGINE").as_deref() {
+        Ok("kubernetes") => (&["market"][..], "bench-kubernetes.json"),
+        _ => (&BENCHES[..], "bench.json"),
+    };
+    for bench in benches {
         let program = executable(&built, bench).ok_or_else(|| format!("{bench} was not built"))?;
         figures.extend(figures_of(root, bench, &program)?);
     }
     let report = root.join("report");
     std::fs::create_dir_all(&report)?;
-    std::fs::write(report.join("bench.json"), serde_json::to_string_pretty(&figures)?)?;
+    std::fs::write(report.join(report_name), serde_json::to_string_pretty(&figures)?)?;
     print(&format!("\n{machine}\n\n{}", table::of(&figures)));
     Ok(())
 }

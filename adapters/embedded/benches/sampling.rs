@@ -35,7 +35,7 @@ async fn measure(bench: &mut Bench) {
 }
 
 async fn start_pods(bench: &mut Bench) {
-    let image = bench.ship(&shell()).await;
+    let image = bench.ship(&shell());
     for number in 1..=PODS {
         let script = "trap 'exit 0' TERM; while :; do sleep 1000 & wait; done";
         let pod = PodUnderTest::new(number, image).container("main", script).with(|container| {

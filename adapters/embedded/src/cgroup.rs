@@ -94,6 +94,20 @@ impl Cgroups {
         }
     }
 
+    /// The processes in all groups below this one.
+    pub(crate) fn processes(&self, group: &str) -> Vec<i32> {
+        let tree = match self {
+            Self::V1 { cpuacct, .. } => cpuacct,
+            Self::V2 => Path::new(ROOT),
+        };
+        // A group that is gone has none.
+        let groups = fs::read_dir(within(tree, group)).into_iter().flatten().flatten();
+        let lists = groups.filter_map(|group| fs::read_to_string(group.path().join("cgroup.procs")).ok());
+        lists
+            .flat_map(|list| list.lines().filter_map(|line| line.parse().ok()).collect::<Vec<i32>>())
+            .collect()
+    }
+
     /// Removes all groups below this one, once their last processes are gone: from then on what
     /// the group counts is final. Blocks.
     pub(crate) fn remove_below(&self, group: &str) -> io::Result<()> {

@@ -2,10 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use apocryph_model::{Address, ChannelId, Fault, LogLine, LogQuery};
-use apocryph_provider::{Engine, EngineError, EnginePod, Reading, Replica};
+use apocryph_provider::{Engine, EngineError, EnginePod, Reading, Replica, Turn, Turns};
 use apocryph_seal::sha256;
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
@@ -24,9 +24,6 @@ use crate::{logs, storage_watch};
 /// Replicas of one pod that are started at a time.
 const STARTS_AT_A_TIME: usize = 4;
 
-/// The right to change a pod.
-type Turn = tokio::sync::OwnedMutexGuard<()>;
-
 /// Runs pods on this host, through an OCI runtime. What runs goes on when this value, or its whole
 /// process, is gone; opening an engine with the same configuration takes over.
 pub struct EmbeddedEngine {
@@ -37,7 +34,7 @@ pub struct EmbeddedEngine {
     replicas: Arc<Replicas>,
     prepared: Mutex<HashMap<ChannelId, Arc<Prepared>>>,
     /// Calls for one pod come one after the other.
-    turns: Mutex<HashMap<ChannelId, Weak<tokio::sync::Mutex<()>>>>,
+    turns: Turns<ChannelId>,
     /// Held while it is decided which layers are in use.
     layers: tokio::sync::Mutex<()>,
     watch: AbortHandle,
@@ -91,17 +88,6 @@ impl EmbeddedEngine {
         Network::close(&self.config)?;
         self.replicas.close()?;
         self.run_dir.close()
-    }
-
-    async fn turn(&self, pod: ChannelId) -> Turn {
-        let turn = {
-            let mut turns = lock(&self.turns);
-            turns.retain(|_, turn| turn.strong_count() > 0);
-            let turn = turns.get(&pod).and_then(Weak::upgrade).unwrap_or_default();
-            turns.insert(pod, Arc::downgrade(&turn));
-            turn
-        };
-        turn.lock_owned().await
     }
 
     fn prepared(&self, pod: ChannelId) -> Option<Arc<Prepared>> {
@@ -163,7 +149,7 @@ impl EmbeddedEngine {
     }
 
     async fn stop_all(&self, ids: impl Iterator<Item = String>) -> Result<(), HostError> {
-        let stops = stream::iter(ids).map(|id| async move { self.replicas.stop(&id, None).await });
+        let stops = stream::iter(ids).map(|id| async move { self.replicas.stop(&id).await });
         stops.buffer_unordered(usize::MAX).try_collect().await
     }
 
@@ -185,7 +171,7 @@ impl EmbeddedEngine {
 impl Engine for EmbeddedEngine {
     #[tracing::instrument(name = "prepare", skip_all, fields(pod = %pod.id))]
     async fn prepare(&self, pod: &EnginePod) -> Result<(), EngineError> {
-        let _turn = self.turn(pod.id).await;
+        let _turn = self.turns.take(pod.id).await;
         let digest = sha256(&pod.spec.to_json());
         if self.prepared(pod.id).is_some_and(|prepared| prepared.digest == digest) {
             return Ok(());
@@ -199,7 +185,7 @@ impl Engine for EmbeddedEngine {
 
     #[tracing::instrument(name = "scale", skip(self), fields(pod = %pod))]
     async fn scale(&self, pod: ChannelId, count: u32) -> Result<Vec<Replica>, EngineError> {
-        let turn = self.turn(pod).await;
+        let turn = self.turns.take(pod).await;
         let prepared = self.prepared(pod);
         if prepared.is_none() && (count > 0 || self.store.get(pod)?.is_none()) {
             return Err(EngineError::Unknown);
@@ -223,7 +209,7 @@ impl Engine for EmbeddedEngine {
         if !self.replicas.running(pod).iter().any(|(id, _)| id == replica) {
             return Ok(());
         }
-        Ok(self.replicas.stop(replica, None).await?)
+        Ok(self.replicas.stop(replica).await?)
     }
 
     async fn ended(&self, pod: ChannelId, replica: &str) -> Result<Option<Fault>, EngineError> {
@@ -244,7 +230,7 @@ impl Engine for EmbeddedEngine {
 
     #[tracing::instrument(name = "remove", skip(self), fields(pod = %pod))]
     async fn remove(&self, pod: ChannelId) -> Result<(), EngineError> {
-        let _turn = self.turn(pod).await;
+        let _turn = self.turns.take(pod).await;
         self.stop_all(self.replicas.running(pod).into_iter().map(|(id, _)| id)).await?;
         self.replicas.dismiss_failed(pod)?;
         lock(&self.prepared).remove(&pod);

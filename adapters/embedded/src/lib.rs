@@ -21,6 +21,7 @@ mod rooted;
 mod run_dir;
 mod shim;
 mod storage_watch;
+mod tree;
 
 pub use check::{Lack, check};
 pub use config::{Config, InstanceName, ParseInstanceNameError, ParseSubnetError, Subnet};

@@ -4,6 +4,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use apocryph_model::{LogLine, LogQuery};
 use apocryph_podlog::LogReader;
@@ -11,6 +12,8 @@ use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
+/// How often files are looked at that cannot be watched.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// Lines between the files and a slow reader.
 const LINES: usize = 256;
 
@@ -18,7 +21,7 @@ const LINES: usize = 256;
 /// `query.follow` is set.
 pub(crate) fn read(dir: PathBuf, query: LogQuery) -> io::Result<mpsc::Receiver<LogLine>> {
     // Watched before it is read, so that nothing falls in between.
-    let changes = query.follow.then(|| watch(&dir)).transpose()?;
+    let changes = query.follow.then(|| Changes::of(&dir));
     let (sender, receiver) = mpsc::channel(LINES);
     let mut reader = LogReader::new(dir, query);
     tokio::spawn(async move {
@@ -28,7 +31,7 @@ pub(crate) fn read(dir: PathBuf, query: LogQuery) -> io::Result<mpsc::Receiver<L
             let (Ok(Ok(next)), Some(changes)) = (pass, &changes) else { return };
             reader = next;
             tokio::select! {
-                changed = next_change(changes) => if changed.is_err() { return },
+                changed = changes.next() => if changed.is_err() { return },
                 () = sender.closed() => return,
             }
         }
@@ -41,6 +44,35 @@ fn send_all(reader: &mut LogReader, to: &mpsc::Sender<LogLine>) -> io::Result<()
         Ok(()) => ControlFlow::Continue(()),
         Err(_) => ControlFlow::Break(()),
     })
+}
+
+/// What tells that there may be more to read.
+enum Changes {
+    Watched(AsyncFd<OwnedFd>),
+    /// The kernel counts watches by user, and a tenant whose containers run as root may have them all.
+    Unwatched,
+}
+
+impl Changes {
+    fn of(dir: &Path) -> Self {
+        watch(dir).map_or_else(
+            |error| {
+                tracing::warn!(%error, "logs are not watched, but looked at from time to time");
+                Self::Unwatched
+            },
+            Self::Watched,
+        )
+    }
+
+    async fn next(&self) -> io::Result<()> {
+        match self {
+            Self::Watched(changes) => next_change(changes).await,
+            Self::Unwatched => {
+                tokio::time::sleep(LOOK_AGAIN).await;
+                Ok(())
+            }
+        }
+    }
 }
 
 fn watch(dir: &Path) -> io::Result<AsyncFd<OwnedFd>> {

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::host_error::{Doing as _, HostError};
 use crate::replica_files::{make_private_dir, read_json, write_json};
+use crate::tree;
 
 /// What is kept of a prepared pod.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +43,10 @@ impl PodStore {
         let private = fs::set_permissions(data_dir, fs::Permissions::from_mode(0o700));
         private.doing(format!("protect {}", data_dir.display()))?;
         Ok(store)
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.0
     }
 
     pub(crate) fn layers(&self) -> PathBuf {
@@ -146,8 +151,5 @@ pub(crate) fn make_volume(path: &Path) -> Result<(), HostError> {
 
 /// Removes a tree. None is no error.
 pub(crate) fn remove_all(path: &Path) -> Result<(), HostError> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed.doing(format!("remove {}", path.display())),
-    }
+    tree::remove(path).doing(format!("remove {}", path.display()))
 }

@@ -108,6 +108,8 @@ pub(crate) enum StartReport {
 pub(crate) struct StopCommand {
     /// Why, where it is not for the provider's own purposes.
     pub(crate) fault: Option<Fault>,
+    /// Whether it has no time left to end by itself.
+    pub(crate) at_once: bool,
 }
 
 /// When the containers had been started, by the host's clock since boot.

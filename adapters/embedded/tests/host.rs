@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use apocryph_embedded::check;
 use apocryph_model::{Bytes, Fault, VolumeKind, Who};
-use apocryph_provider::{Engine as _, EnginePod, ReplicaState};
-use apocryph_testbed::engine_conformance::{PodUnderTest, Subject as _, shell};
+use apocryph_provider::{Engine as _, EngineError, EnginePod, ReplicaState};
+use apocryph_testbed::engine_conformance::{PodUnderTest, Subject as _, attacker, shell};
 use support::{Bench, with_engine};
 
 const MARKER: &str = "correct-horse-battery-staple";
@@ -28,18 +28,31 @@ fn eventually(holds: impl Fn() -> bool) {
     }
 }
 
-/// proc(5), `PPid`.
+/// proc(5), `PPid`; `None` where the process has ended.
+fn parent_of(process: i32) -> Option<nix::unistd::Pid> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+    Some(nix::unistd::Pid::from_raw(parent.trim().parse().ok()?))
+}
+
 fn parent(process: i32) -> nix::unistd::Pid {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
-    nix::unistd::Pid::from_raw(parent.trim().parse().unwrap())
+    parent_of(process).expect("it runs")
+}
+
+/// Of this process: the shims, as nothing else runs on.
+fn children() -> Vec<nix::unistd::Pid> {
+    let own = nix::unistd::getpid();
+    let processes = std::fs::read_dir("/proc").unwrap();
+    let ids = processes.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    let is_child = |process: &i32| parent_of(*process) == Some(own);
+    ids.filter(is_child).map(nix::unistd::Pid::from_raw).collect()
 }
 
 #[test]
 fn secrets_stand_in_memory_only() {
     with_engine(|bench| {
         Box::pin(async move {
-            let image = bench.ship(&shell()).await;
+            let image = bench.ship(&shell());
             let pod = PodUnderTest::new(1, image)
                 .container("main", "cat /secret/file; echo $PASSWORD; sleep 600")
                 .with(|container| drop(container.env.insert("PASSWORD".into(), MARKER.into())))
@@ -62,10 +75,27 @@ fn secrets_stand_in_memory_only() {
 }
 
 #[test]
+fn a_start_takes_a_shim_that_waits_in_store() {
+    with_engine(|bench| {
+        Box::pin(async move {
+            let image = bench.ship(&shell());
+            let pod = PodUnderTest::new(1, image).container("main", "sleep 76543").build(bench);
+            bench.engine().prepare(&pod).await.unwrap();
+            eventually(|| children().len() == 2);
+            let in_store = children();
+            bench.engine().scale(pod.id, 1).await.unwrap();
+            eventually(|| bench.processes("76543").len() == 1);
+            let shim = parent(bench.processes("76543")[0]);
+            assert!(in_store.contains(&shim), "{shim} of {in_store:?}");
+        })
+    });
+}
+
+#[test]
 fn the_shims_end_is_the_replicas_end() {
     with_engine(|bench| {
         Box::pin(async move {
-            let image = bench.ship(&shell()).await;
+            let image = bench.ship(&shell());
             let pod = PodUnderTest::new(1, image).container("main", "sleep 98765").build(bench);
             bench.engine().prepare(&pod).await.unwrap();
             let replica = bench.engine().scale(pod.id, 1).await.unwrap().remove(0);
@@ -91,7 +121,7 @@ fn the_shims_end_is_the_replicas_end() {
 fn a_caller_that_leaves_loses_no_replica() {
     with_engine(|bench| {
         Box::pin(async move {
-            let image = bench.ship(&shell()).await;
+            let image = bench.ship(&shell());
             let pod = PodUnderTest::new(1, image).container("main", "sleep 87654").build(bench);
             bench.engine().prepare(&pod).await.unwrap();
             for patience in [1, 5, 20, 40] {
@@ -109,7 +139,7 @@ fn a_caller_that_leaves_loses_no_replica() {
 fn a_stubborn_container_is_killed_after_its_grace() {
     with_engine(|bench| {
         Box::pin(async move {
-            let image = bench.ship(&shell()).await;
+            let image = bench.ship(&shell());
             let script = "trap 'echo not yet' TERM; echo ready; while :; do sleep 1 & wait; done";
             let lines = bench.first_lines(PodUnderTest::new(1, image).container("main", script), 1).await;
             assert_eq!(lines, ["ready"]);
@@ -118,20 +148,82 @@ fn a_stubborn_container_is_killed_after_its_grace() {
 }
 
 #[test]
-fn storage_beyond_its_size_ends_the_replica() {
+fn storage_cannot_be_hidden() {
     with_engine(|bench| {
         Box::pin(async move {
-            let image = bench.ship(&shell()).await;
-            let size = Bytes(1 << 20);
-            let pod = PodUnderTest::new(1, image)
-                .container("main", "dd if=/dev/zero of=/data/big bs=1M count=4; sleep 600")
-                .volume("data", "/data", VolumeKind::Ephemeral { size }, &[])
+            // None is given to who takes too much.
+            bench.config.stop_grace = Duration::from_secs(90);
+            bench.restart().await;
+            let image = bench.ship(&attacker());
+            let size = Bytes(8 << 20);
+            let hidden = [
+                // In a folder whose path is longer than the kernel takes,
+                ("attack nest /data 40 32; sleep 600", "volume data holds more than its 8Mi"),
+                // in folders without end,
+                ("attack nest /data 1000 0; sleep 600", "volume data has more than 128 folders"),
+                // and in files that have no name any more, in the volume and beside it.
+                ("exec attack nameless /data/big", "files that were removed"),
+                ("exec attack nameless /tmp/big", "files that were removed"),
+            ];
+            let pods = hidden.iter().zip(1..).map(|((script, _), number)| {
+                let pod = PodUnderTest::new(number, image).container("main", script);
+                pod.volume("data", "/data", VolumeKind::Ephemeral { size }, &[]).build(bench)
+            });
+            for (pod, (script, told)) in pods.collect::<Vec<_>>().iter().zip(hidden) {
+                bench.engine().prepare(pod).await.unwrap();
+                let replica = bench.engine().scale(pod.id, 1).await.unwrap().remove(0);
+                let fault = ended(bench, pod, &replica.id).await.expect("a fault");
+                assert_eq!(
+                    (fault.who, fault.code.as_str()),
+                    (Who::Publisher, "storage-exceeded"),
+                    "{script}"
+                );
+                assert!(fault.text.contains(told), "{script}: {fault}");
+                bench.engine().remove(pod.id).await.unwrap();
+            }
+        })
+    });
+}
+
+#[test]
+fn files_of_the_engine_are_the_containers_memory() {
+    with_engine(|bench| {
+        Box::pin(async move {
+            let image = bench.ship(&shell());
+            for file in ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"] {
+                // 32 MiB are reserved.
+                let script = format!("sleep 0.2; exec dd if=/dev/zero of={file} bs=1M count=64");
+                let pod = PodUnderTest::new(1, image).container("main", &script).build(bench);
+                bench.engine().prepare(&pod).await.unwrap();
+                let replica = bench.engine().scale(pod.id, 1).await.unwrap().remove(0);
+                let fault = ended(bench, &pod, &replica.id).await.expect("a fault");
+                assert_eq!(fault.code, "out-of-memory", "{file}: {fault}");
+                bench.engine().remove(pod.id).await.unwrap();
+            }
+        })
+    });
+}
+
+#[test]
+fn a_link_in_a_mounts_way_is_the_publishers_fault() {
+    with_engine(|bench| {
+        Box::pin(async move {
+            let image = bench.ship(&shell());
+            let kind = VolumeKind::Persistent { size: Bytes(8 << 20) };
+            let pod = |script| {
+                PodUnderTest::new(1, image).container("main", script).volume("keep", "/keep", kind, &[])
+            };
+            let script = "/bin/busybox ln -s /none /keep/inner; echo linked; sleep 600";
+            bench.first_lines(pod(script), 1).await;
+            let second = pod("sleep 600")
+                .volume("inner", "/keep/inner", VolumeKind::Ephemeral { size: Bytes(8 << 20) }, &[])
                 .build(bench);
-            bench.engine().prepare(&pod).await.unwrap();
-            let replica = bench.engine().scale(pod.id, 1).await.unwrap().remove(0);
-            let fault = ended(bench, &pod, &replica.id).await.expect("a fault");
-            assert_eq!((fault.who, fault.code.as_str()), (Who::Publisher, "storage-exceeded"));
-            assert!(fault.text.contains("volume data holds more than its 1Mi"), "{fault}");
+            bench.engine().prepare(&second).await.unwrap();
+            let Err(EngineError::Pod(fault)) = bench.engine().scale(second.id, 1).await else {
+                panic!("it starts")
+            };
+            assert_eq!((fault.who, fault.code.as_str()), (Who::Publisher, "mount"), "{fault}");
+            assert!(fault.text.contains("/keep/inner"), "{fault}");
         })
     });
 }

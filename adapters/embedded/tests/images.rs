@@ -111,23 +111,24 @@ fn hostile_archives_are_refused() {
 fn damaged_and_foreign_images_are_refused() {
     with_engine(|bench| {
         Box::pin(async move {
+            bench.pull_unseen().await;
             let tar = Layer::new().file("file", vec![7; 300_000], 0o644).to_tar().unwrap();
             let good = bench.put_layer(TAR, &tar);
-            let digest = good["digest"].as_str().unwrap().to_owned();
+            let blob = bench.shipyard.blob(good["digest"].as_str().unwrap().parse().unwrap());
             let image = bench.put_image(&[(good.clone(), &tar)], host_architecture());
-            let ciphertext = bench.blobs.lock().unwrap()[&digest].clone();
-            let mut flipped = ciphertext.to_vec();
+            let ciphertext = std::fs::read(&blob).unwrap();
+            let mut flipped = ciphertext.clone();
             flipped[200_000] ^= 1;
             let longer = [&ciphertext[..], b"more"].concat();
             for wrong in [ciphertext[..100_000].to_vec(), flipped.clone(), longer, Vec::new()] {
-                bench.blobs.lock().unwrap().insert(digest.clone(), wrong.into());
+                std::fs::write(&blob, wrong).unwrap();
                 refused(bench, image, "image-damaged").await;
             }
-            bench.blobs.lock().unwrap().remove(&digest);
+            std::fs::remove_file(&blob).unwrap();
             refused(bench, image, "image-missing").await;
 
             let mut altered = good.clone();
-            altered["digest"] = json!(bench.put(flipped));
+            altered["digest"] = json!(bench.put(&flipped));
             let altered = bench.put_image(&[(altered, &tar)], host_architecture());
             assert!(refused(bench, altered, "image-key").await.contains("altered"));
             let mut plain = good.clone();
@@ -137,7 +138,7 @@ fn damaged_and_foreign_images_are_refused() {
             let text =
                 refused(bench, bench.put_image(&[(good.clone(), &tar)], "m68k"), "image-platform").await;
             assert!(text.contains("linux/m68k"), "{text}");
-            bench.blobs.lock().unwrap().insert(digest, ciphertext);
+            std::fs::write(&blob, ciphertext).unwrap();
             let other = refused(
                 bench,
                 bench.put_image(&[(good.clone(), b"other")], host_architecture()),
@@ -145,9 +146,9 @@ fn damaged_and_foreign_images_are_refused() {
             );
             assert!(other.await.contains(&sha256(b"other").to_string()));
 
-            let key = std::mem::replace(&mut bench.key, DeploymentKey::generate().unwrap());
+            let key = std::mem::replace(&mut bench.shipyard.key, DeploymentKey::generate().unwrap());
             refused(bench, image, "image-key").await;
-            bench.key = key;
+            bench.shipyard.key = key;
             bench.engine().prepare(&pod(bench, image)).await.unwrap();
         })
     });
@@ -157,9 +158,10 @@ fn damaged_and_foreign_images_are_refused() {
 fn malformed_manifests_are_refused() {
     with_engine(|bench| {
         Box::pin(async move {
-            refused(bench, bench.put(&b"{"[..]), "image-malformed").await;
+            bench.pull_unseen().await;
+            refused(bench, bench.put(b"{"), "image-malformed").await;
             refused(bench, bench.put_manifest(b"no json", &json!([])), "image-malformed").await;
-            refused(bench, bench.put(vec![b' '; 5 << 20]), "image-damaged").await;
+            refused(bench, bench.put(&vec![b' '; 5 << 20]), "image-damaged").await;
             refused(bench, Digest([1; 32]), "image-missing").await;
             refused(bench, bench.put_image(&[], host_architecture()), "image-malformed").await;
             let tar = Layer::new().to_tar().unwrap();
@@ -241,7 +243,7 @@ fn layers_hide_and_keep_what_they_should() {
 fn layers_are_shared_within_a_publisher_only() {
     with_engine(|bench| {
         Box::pin(async move {
-            let image = bench.ship(&shell()).await;
+            let image = bench.ship(&shell());
             let mine = pod(bench, image);
             let theirs = PodUnderTest::new(2, image).container("main", "sleep 600").build(bench);
             let mut other = PodUnderTest::new(3, image).container("main", "sleep 601").build(bench);
@@ -266,7 +268,7 @@ fn a_full_disk_is_the_hosts_fault() {
             bench.restart_on_small_disk(4 << 20).await;
             let image =
                 Image::new(vec![Layer::new().file("big", vec![1; 8 << 20], 0o644)]).command(&["/big"]);
-            let image = bench.ship(&image).await;
+            let image = bench.ship(&image);
             let Err(EngineError::Host(fault)) = bench.engine().prepare(&pod(bench, image)).await else {
                 panic!("it fits");
             };

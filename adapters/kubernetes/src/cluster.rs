@@ -1,25 +1,32 @@
 //! The cluster, as this engine speaks to it.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
+use http::Request;
 use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolumeClaim, Pod, Secret};
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::client::{Body, ClientBuilder};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tower::util::MapRequestLayer;
 
-use crate::cluster_error::{ClusterError, Doing as _};
+use crate::cluster_error::{ANSWER_TIMEOUT, ClusterError, Doing as _, answer};
 use crate::config::Config;
 use crate::covers::covers;
 use crate::labels::{FIELD_MANAGER, selector};
 use crate::objects::{Nodes, Object};
 
-/// How long the API server may take over an answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most names that a reason is looked up for.
 const MOST_NODES: u32 = 5000;
+
+/// Counts what is asked of the API server.
+fn counted(request: Request<Body>) -> Request<Body> {
+    let method = request.method().to_string();
+    metrics::counter!("apocryph_cluster_requests_total", "method" => method).increment(1);
+    request
+}
 
 /// A client with this engine's configuration.
 #[derive(Clone)]
@@ -41,7 +48,9 @@ impl Cluster {
             }
         };
         access.connect_timeout = Some(ANSWER_TIMEOUT);
-        let client = Client::try_from(access).map_err(|error| ClusterError::Access(error.to_string()))?;
+        let builder = ClientBuilder::try_from(access);
+        let builder = builder.map_err(|error| ClusterError::Access(error.to_string()))?;
+        let client = builder.with_layer(&MapRequestLayer::new(counted)).build();
         Ok(Self { client, config })
     }
 
@@ -54,38 +63,39 @@ impl Cluster {
     }
 
     pub(crate) async fn namespace(&self, name: &str) -> Result<Option<Namespace>, ClusterError> {
-        self.namespaces().get_opt(name).await.doing(format!("look at namespace {name}"))
+        answer(format!("look at namespace {name}"), self.namespaces().get_opt(name)).await
     }
 
     /// Those of this engine.
     pub(crate) async fn own_namespaces(&self) -> Result<Vec<Namespace>, ClusterError> {
         let own = ListParams::default().labels(&selector(&self.config.instance));
-        Ok(self.namespaces().list(&own).await.doing("list namespaces")?.items)
+        Ok(answer("list namespaces", self.namespaces().list(&own)).await?.items)
     }
 
     /// Takes a namespace away with all in it, which goes on after this returns.
     pub(crate) async fn delete_namespace(&self, name: &str) -> Result<(), ClusterError> {
-        let deleted = self.namespaces().delete(name, &DeleteParams::default()).await;
-        absent_is_fine(deleted.doing(format!("delete namespace {name}")))
+        let (namespaces, params) = (self.namespaces(), DeleteParams::default());
+        absent_is_fine(answer(format!("delete namespace {name}"), namespaces.delete(name, &params)).await)
     }
 
     pub(crate) async fn nodes(&self) -> Result<Vec<Node>, ClusterError> {
         let all = ListParams::default().limit(MOST_NODES);
-        Ok(Api::<Node>::all(self.client.clone()).list(&all).await.doing("list nodes")?.items)
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        Ok(answer("list nodes", nodes.list(&all)).await?.items)
     }
 
     /// Brings an object to what is wanted. Writes nothing where it is so already; tells whether it
     /// did.
     pub(crate) async fn apply(&self, object: &Object) -> Result<bool, ClusterError> {
         let api = self.dynamic(object);
-        let live = api.get_opt(object.name()).await.doing(format!("look at {}", object.title()))?;
+        let live = answer(format!("look at {}", object.title()), api.get_opt(object.name())).await?;
         let as_wanted = live.and_then(|live| serde_json::to_value(live).ok());
         if as_wanted.is_some_and(|live| covers(&live, &object.value)) {
             return Ok(false);
         }
         let apply = PatchParams::apply(FIELD_MANAGER).force();
-        let applied = api.patch(object.name(), &apply, &Patch::Apply(&object.value)).await;
-        applied.doing(format!("apply {}", object.title()))?;
+        let patch = Patch::Apply(&object.value);
+        answer(format!("apply {}", object.title()), api.patch(object.name(), &apply, &patch)).await?;
         Ok(true)
     }
 
@@ -116,11 +126,11 @@ impl Cluster {
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
         let own = ListParams::default().labels(&selector(&self.config.instance));
         let kind = K::kind(&());
-        for object in api.list_metadata(&own).await.doing(format!("list {kind}s"))?.items {
+        for object in answer(format!("list {kind}s"), api.list_metadata(&own)).await?.items {
             let name = object.name_any();
             if !wanted.contains(&name) && object.metadata.deletion_timestamp.is_none() {
-                let deleted = api.delete(&name, &DeleteParams::default()).await;
-                absent_is_fine(deleted.doing(format!("delete {kind} {name}")))?;
+                let params = DeleteParams::default();
+                absent_is_fine(answer(format!("delete {kind} {name}"), api.delete(&name, &params)).await)?;
             }
         }
         Ok(())
@@ -130,7 +140,7 @@ impl Cluster {
         let pod: Pod =
             serde_json::from_value(pod).map_err(std::io::Error::other).doing("write down a pod")?;
         let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
-        self.pods(namespace).create(&params, &pod).await.doing("create a pod")
+        answer("create a pod", self.pods(namespace).create(&params, &pod)).await
     }
 
     /// Asks for the end of a pod; one that is not there is no error. Told is whether it was.
@@ -146,7 +156,7 @@ impl Cluster {
         if uid.is_some() {
             params = params.preconditions(Preconditions { uid, resource_version: None });
         }
-        match self.pods(namespace).delete(name, &params).await.doing(format!("delete pod {name}")) {
+        match answer(format!("delete pod {name}"), self.pods(namespace).delete(name, &params)).await {
             Err(error) if error.is_absent() => Ok(false),
             deleted => deleted.map(|_| true),
         }

@@ -1,9 +1,14 @@
 //! Failures of the cluster, and how they are told to publishers.
 
 use std::io;
+use std::time::Duration;
 
 use apocryph_model::{Fault, Who};
 use apocryph_provider::EngineError;
+use tokio::time::timeout;
+
+/// How long the API server may take over an answer.
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The cluster did not do what it should. The details are the operator's; publishers are told that
 /// it is not their fault. It never means that something is gone.
@@ -20,6 +25,14 @@ pub enum ClusterError {
         /// What came back.
         source: Box<kube::Error>,
     },
+    /// The API server took the question, and no answer came.
+    #[error("cannot {doing}: the API server did not answer within {seconds} s")]
+    Silent {
+        /// What was tried.
+        doing: String,
+        /// How long was waited.
+        seconds: u64,
+    },
     /// What should have happened did not, in time.
     #[error("{what} took longer than {seconds} s")]
     Late {
@@ -29,8 +42,13 @@ pub enum ClusterError {
         seconds: u64,
     },
     /// The namespace is on its way out.
-    #[error("namespace {0} is still being removed")]
-    Terminating(String),
+    #[error("namespace {name} is still being removed: {waits_for}")]
+    Terminating {
+        /// The namespace.
+        name: String,
+        /// What the cluster says that it waits for.
+        waits_for: String,
+    },
     /// Something of the daemon's own failed.
     #[error("cannot {doing}: {source}")]
     Host {
@@ -44,7 +62,18 @@ pub enum ClusterError {
 impl ClusterError {
     /// Whether the API server knows of no such object.
     pub(crate) fn is_absent(&self) -> bool {
-        matches!(self, Self::Api { source, .. } if matches!(&**source, kube::Error::Api(status) if status.code == 404))
+        self.code() == Some(404)
+    }
+
+    /// The HTTP status that the API server refused with.
+    pub(crate) fn code(&self) -> Option<u16> {
+        match self {
+            Self::Api { source, .. } => match &**source {
+                kube::Error::Api(status) => Some(status.code),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     /// What publishers are told. Logs the details.
@@ -54,15 +83,15 @@ impl ClusterError {
             Self::Api { source, .. } if is_quota(source) => {
                 provider("quota", "the provider's quota for this pod is used up: try again later")
             }
-            Self::Api { source, .. } if matches!(&**source, kube::Error::Api(_)) => provider(
+            Self::Api { .. } if self.code().is_some_and(|code| code < 500 && code != 429) => provider(
                 "cluster-refused",
                 "the provider's cluster refused; its operator finds the details in its log",
             ),
-            Self::Api { .. } | Self::Access(_) => {
+            Self::Api { .. } | Self::Silent { .. } | Self::Access(_) => {
                 provider("cluster-unreachable", "the provider's cluster does not answer: try again later")
             }
             Self::Late { .. } => provider("cluster-late", "the provider's cluster is slow: try again later"),
-            Self::Terminating(_) => {
+            Self::Terminating { .. } => {
                 provider("being-removed", "the pod is still being removed: try again later")
             }
             Self::Host { .. } => provider(
@@ -84,6 +113,25 @@ fn provider(code: &str, text: &str) -> Fault {
 impl From<ClusterError> for EngineError {
     fn from(error: ClusterError) -> Self {
         Self::Host(error.to_fault())
+    }
+}
+
+/// An answer of the API server's, within [`ANSWER_TIMEOUT`].
+pub(crate) async fn answer<T>(
+    doing: impl Into<String>,
+    question: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, ClusterError> {
+    answer_within(ANSWER_TIMEOUT, doing, question).await
+}
+
+pub(crate) async fn answer_within<T>(
+    time: Duration,
+    doing: impl Into<String>,
+    question: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, ClusterError> {
+    match timeout(time, question).await {
+        Ok(answer) => answer.doing(doing),
+        Err(_silence) => Err(ClusterError::Silent { doing: doing.into(), seconds: time.as_secs() }),
     }
 }
 

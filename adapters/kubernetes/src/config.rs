@@ -24,6 +24,9 @@ pub struct Config {
     pub start_timeout: Duration,
     /// How replicas are isolated; `None` for the cluster's default.
     pub runtime_class: Option<String>,
+    /// Which system calls replicas may make: a profile in the folder for them of every node's kubelet, such
+    /// as `apocryph.json`. `None` for the container runtime's own.
+    pub seccomp_profile: Option<String>,
     /// What persistent volumes are made of; `None` for the cluster's default.
     pub storage_class: Option<String>,
     /// Whose connections replicas accept, beside their own pod's.
@@ -51,6 +54,7 @@ impl Config {
             stop_grace: Duration::from_secs(10),
             start_timeout: Duration::from_secs(60),
             runtime_class: None,
+            seccomp_profile: None,
             storage_class: None,
             gateways: Gateways::default(),
         }

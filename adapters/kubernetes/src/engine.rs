@@ -1,18 +1,18 @@
 //! The engine of a cluster, as the provider drives it.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use apocryph_model::{ChannelId, Fault, LogLine, LogQuery, Name, Who};
-use apocryph_provider::{Engine, EngineError, EnginePod, Reading, Replica};
+use apocryph_provider::{Engine, EngineError, EnginePod, Reading, Replica, Turns};
 use apocryph_seal::sha256;
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
-use k8s_openapi::api::core::v1::{Namespace, Node};
+use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition, Node};
 use kube::ResourceExt as _;
 use tokio::task::AbortHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::cluster::{Cluster, summary, takes_pods};
 use crate::cluster_error::ClusterError;
@@ -21,19 +21,20 @@ use crate::labels::{CHANNEL, SPEC, namespace};
 use crate::node_registry::{NodeImage, NodeRegistry, Shipped};
 use crate::objects::{self, Object, Prepared};
 use crate::pod_logs::PodLogs;
+use crate::pod_state::words;
 use crate::pull::pull;
+use crate::reading::keep_reading;
 use crate::record::Records;
 use crate::replicas::Replicas;
 use crate::watch::watch_pods;
 
 /// How long the cluster may take until all pods have been seen.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a namespace may take to go with all in it, and how often it is looked at.
-const REMOVE_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a namespace may take to go with all in it, how long where something of it is held by
+/// a finalizer, and how often it is looked at.
+const REMOVE_TIMEOUT: Duration = Duration::from_secs(60);
+const HELD_TIMEOUT: Duration = Duration::from_secs(10);
 const REMOVE_PERIOD: Duration = Duration::from_millis(500);
-
-/// The right to change a pod.
-type Turn = tokio::sync::OwnedMutexGuard<()>;
 
 /// Runs pods in a Kubernetes cluster. What runs goes on when this value, or its whole process, is
 /// gone; opening an engine with the same configuration takes over.
@@ -45,7 +46,7 @@ pub struct KubernetesEngine {
     replicas: Arc<Replicas>,
     prepared: Mutex<HashMap<ChannelId, Arc<Prepared>>>,
     /// Calls for one pod come one after the other.
-    turns: Mutex<HashMap<ChannelId, Weak<tokio::sync::Mutex<()>>>>,
+    turns: Turns<ChannelId>,
     watch: AbortHandle,
 }
 
@@ -60,6 +61,7 @@ impl KubernetesEngine {
         let logs = Arc::new(PodLogs::new(cluster.clone(), records.clone()));
         let replicas = Replicas::open(cluster.clone(), records.clone(), logs.clone())?;
         let watch = tokio::spawn(watch_pods(cluster.clone(), replicas.clone())).abort_handle();
+        tokio::spawn(keep_reading(Arc::downgrade(&replicas)));
         let (prepared, turns) = Default::default();
         let engine = Self { cluster, registry, records, logs, replicas, prepared, turns, watch };
         let complete = timeout(OPEN_TIMEOUT, engine.replicas.complete()).await;
@@ -71,23 +73,20 @@ impl KubernetesEngine {
         Ok(engine)
     }
 
-    async fn turn(&self, pod: ChannelId) -> Turn {
-        let turn = {
-            let mut turns = lock(&self.turns);
-            turns.retain(|_, turn| turn.strong_count() > 0);
-            let turn = turns.get(&pod).and_then(Weak::upgrade).unwrap_or_default();
-            turns.insert(pod, Arc::downgrade(&turn));
-            turn
-        };
-        turn.lock_owned().await
-    }
-
     fn prepared(&self, pod: ChannelId) -> Option<Arc<Prepared>> {
         lock(&self.prepared).get(&pod).cloned()
     }
 
     fn namespace(&self, pod: ChannelId) -> String {
         namespace(&self.cluster.config.instance, pod)
+    }
+
+    /// Ends at once what was stopped and waits for its last reading, before the daemon goes.
+    ///
+    /// # Errors
+    /// Something is still there; the next engine sees to it.
+    pub async fn close(&self) -> Result<(), ClusterError> {
+        self.stop_all(self.replicas.of_no_use()).await
     }
 
     /// Opens the pod's images to the nodes.
@@ -145,7 +144,7 @@ impl KubernetesEngine {
         let prepared = self.open_images(pod).await?;
         let earlier = self.cluster.namespace(&prepared.namespace).await?;
         if earlier.as_ref().is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_some()) {
-            return Err(ClusterError::Terminating(prepared.namespace).into());
+            return Err(terminating(earlier.as_ref(), prepared.namespace).into());
         }
         self.records.know(pod.id)?;
         let applied = self.apply(&prepared, earlier.as_ref()).await;
@@ -180,18 +179,40 @@ impl KubernetesEngine {
     async fn remove_namespace(&self, pod: ChannelId) -> Result<(), ClusterError> {
         let name = self.namespace(pod);
         self.cluster.delete_namespace(&name).await?;
-        let gone = async {
-            while self.cluster.namespace(&name).await?.is_some() {
-                sleep(REMOVE_PERIOD).await;
+        let (begun, mut held_since) = (Instant::now(), None);
+        while let Some(there) = self.cluster.namespace(&name).await? {
+            let since = |since: Option<Instant>| since.unwrap_or_else(Instant::now);
+            held_since = is_held(&there).then(|| since(held_since));
+            let held = held_since.is_some_and(|since| since.elapsed() > HELD_TIMEOUT);
+            if held || begun.elapsed() > REMOVE_TIMEOUT {
+                return Err(terminating(Some(&there), name));
             }
-            Ok(())
-        };
-        timeout(REMOVE_TIMEOUT, gone).await.unwrap_or(Err(ClusterError::Terminating(name.clone())))
+            sleep(REMOVE_PERIOD).await;
+        }
+        Ok(())
     }
 
     async fn stop_all(&self, ids: impl IntoIterator<Item = String>) -> Result<(), ClusterError> {
         let stops = stream::iter(ids).map(|id| async move { self.replicas.stop(&id).await });
         stops.buffer_unordered(usize::MAX).try_collect().await
+    }
+
+    /// Brings the pod to `count` replicas of its newest spec.
+    async fn scale_to(&self, pod: &Prepared, count: usize) -> Result<(), EngineError> {
+        let (mut kept, mut others): (Vec<_>, Vec<_>) =
+            self.replicas.live(pod.id).into_iter().partition(|(_, spec)| *spec == pod.digest);
+        others.extend(kept.split_off(kept.len().min(count)));
+        let kept: Vec<String> = kept.into_iter().map(|(id, _)| id).collect();
+        self.replicas.hurry(|of| of == pod.id);
+        if pod.spec.persistent().0 > 0 {
+            // A volume serves one version at a time.
+            let there = self.replicas.not_ended(pod.id);
+            self.stop_all(there.into_iter().filter(|id| !kept.contains(id))).await?;
+        } else {
+            self.stop_all(others.into_iter().map(|(id, _)| id)).await?;
+        }
+        self.logs.prune(pod.id, &kept)?;
+        self.start(pod, kept, count).await
     }
 
     /// Starts replicas until there are `count`, and waits until all have been started. Where one
@@ -214,7 +235,8 @@ impl KubernetesEngine {
             started = waits.buffer_unordered(usize::MAX).try_collect().await;
         }
         if started.is_err() {
-            self.stop_all(new).await?;
+            // What cannot be ended now is ended later: the cause is the first.
+            let _ = self.stop_all(new).await;
         }
         started
     }
@@ -224,7 +246,7 @@ impl KubernetesEngine {
 impl Engine for KubernetesEngine {
     #[tracing::instrument(name = "prepare", skip_all, fields(pod = %pod.id))]
     async fn prepare(&self, pod: &EnginePod) -> Result<(), EngineError> {
-        let _turn = self.turn(pod.id).await;
+        let _turn = self.turns.take(pod.id).await;
         let outcome = self.prepare_anew(pod).await;
         if let Ok(prepared) = &outcome {
             lock(&self.prepared).insert(pod.id, prepared.clone());
@@ -239,31 +261,25 @@ impl Engine for KubernetesEngine {
 
     #[tracing::instrument(name = "scale", skip(self), fields(pod = %pod))]
     async fn scale(&self, pod: ChannelId, count: u32) -> Result<Vec<Replica>, EngineError> {
-        let _turn = self.turn(pod).await;
+        let _turn = self.turns.take(pod).await;
         let prepared = self.prepared(pod);
-        if prepared.is_none() && (count > 0 || !self.records.knows(pod)) {
+        if prepared.is_none() && !self.records.knows(pod) {
             return Err(EngineError::Unknown);
         }
         self.replicas.dismiss_failed(pod);
-        let newest = prepared.as_ref().map(|prepared| prepared.digest);
-        let (mut kept, mut others): (Vec<_>, Vec<_>) =
-            self.replicas.live(pod).into_iter().partition(|(_, spec)| Some(*spec) == newest);
-        others.extend(kept.split_off(kept.len().min(count as usize)));
-        // First the others: a volume serves one version at a time.
-        self.stop_all(others.into_iter().map(|(id, _)| id)).await?;
-        let kept: Vec<String> = kept.into_iter().map(|(id, _)| id).collect();
-        if let Some(prepared) = prepared {
-            self.logs.prune(pod, &kept)?;
-            self.start(&prepared, kept, count as usize).await?;
+        match prepared {
+            _ if count == 0 => self.replicas.live(pod).iter().for_each(|(id, _)| self.replicas.release(id)),
+            Some(prepared) => self.scale_to(&prepared, count as usize).await?,
+            None => return Err(EngineError::Unknown),
         }
         Ok(self.replicas.of(pod))
     }
 
     async fn stop(&self, pod: ChannelId, replica: &str) -> Result<(), EngineError> {
-        if !self.replicas.live(pod).iter().any(|(id, _)| id == replica) {
-            return Ok(());
+        if self.replicas.live(pod).iter().any(|(id, _)| id == replica) {
+            self.replicas.release(replica);
         }
-        Ok(self.replicas.stop(replica).await?)
+        Ok(())
     }
 
     async fn ended(&self, pod: ChannelId, replica: &str) -> Result<Option<Fault>, EngineError> {
@@ -284,7 +300,7 @@ impl Engine for KubernetesEngine {
 
     #[tracing::instrument(name = "remove", skip(self), fields(pod = %pod))]
     async fn remove(&self, pod: ChannelId) -> Result<(), EngineError> {
-        let _turn = self.turn(pod).await;
+        let _turn = self.turns.take(pod).await;
         self.replicas.dismiss_failed(pod);
         self.stop_all(self.replicas.not_ended(pod)).await?;
         let removed = lock(&self.prepared).remove(&pod);
@@ -323,6 +339,23 @@ impl Drop for KubernetesEngine {
     fn drop(&mut self) {
         self.watch.abort();
     }
+}
+
+fn conditions(namespace: &Namespace) -> impl Iterator<Item = &NamespaceCondition> {
+    let conditions = namespace.status.as_ref().and_then(|status| status.conditions.as_deref());
+    conditions.unwrap_or_default().iter().filter(|condition| condition.status == "True")
+}
+
+/// Whether somebody keeps something of it from going.
+fn is_held(namespace: &Namespace) -> bool {
+    conditions(namespace).any(|condition| condition.type_ == "NamespaceFinalizersRemaining")
+}
+
+/// What the cluster itself says of a namespace that does not go.
+fn terminating(namespace: Option<&Namespace>, name: String) -> ClusterError {
+    let conditions = namespace.into_iter().flat_map(conditions);
+    let said: Vec<&str> = conditions.filter_map(|condition| condition.message.as_deref()).collect();
+    ClusterError::Terminating { name, waits_for: words(&said.join("; ")) }
 }
 
 fn command_missing(container: &Name) -> EngineError {

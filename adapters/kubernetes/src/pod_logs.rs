@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::cluster::Cluster;
-use crate::cluster_error::{ClusterError, Doing as _};
+use crate::cluster_error::{ClusterError, Doing as _, answer};
 use crate::pod_state::has_ended;
 use crate::record::Records;
 
@@ -26,8 +26,9 @@ use crate::record::Records;
 const LINES: usize = 256;
 /// The longest line that is taken at a time, in bytes.
 const MOST_LINE: u64 = 64 << 10;
-/// How long until a broken stream is asked for again.
+/// How long until a stream that ended is asked for again, and one that broke.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+const OUT_OF_SIGHT: Duration = Duration::from_secs(1);
 
 /// The containers whose output is followed.
 pub(crate) struct PodLogs {
@@ -56,6 +57,12 @@ enum Stream {
     Both,
     Stdout,
     Stderr,
+}
+
+/// What was done with the beginning of a line that is longer than one is taken.
+enum Cut {
+    Taken,
+    Dropped,
 }
 
 type SharedLog = Arc<Mutex<ContainerLog>>;
@@ -154,14 +161,19 @@ impl Follower {
     async fn follow(&self, source: &Source, path: PathBuf) -> Result<(), ClusterError> {
         let [stdout, stderr] = last_times(&path).doing("read a log again")?;
         let log = Arc::new(Mutex::new(ContainerLog::resume(path).doing("open a log file")?));
-        if let Some(first) = self.open(source, Stream::Stdout, stdout).await? {
-            tokio::try_join!(
-                self.follow_stream(source, Stream::Stdout, &log, stdout, Some(first)),
-                self.follow_stream(source, Stream::Stderr, &log, stderr, None),
-            )?;
-            return Ok(());
+        let first = loop {
+            match self.open(source, Stream::Stdout, stdout).await {
+                Ok(first) => break first,
+                Err(error) => out_of_sight(source, &error).await,
+            }
+        };
+        if first.is_some() {
+            let out = self.follow_stream(source, Stream::Stdout, &log, stdout, first);
+            tokio::join!(out, self.follow_stream(source, Stream::Stderr, &log, stderr, None));
+        } else {
+            self.follow_stream(source, Stream::Both, &log, stdout.max(stderr), None).await;
         }
-        self.follow_stream(source, Stream::Both, &log, stdout.max(stderr), None).await
+        Ok(())
     }
 
     /// Follows until the container has ended, over interruptions.
@@ -172,27 +184,35 @@ impl Follower {
         log: &SharedLog,
         mut last: u128,
         mut first: Option<Output>,
-    ) -> Result<(), ClusterError> {
+    ) {
         loop {
             let output = match first.take() {
-                Some(output) => Some(output),
-                None => self.open(source, stream, last).await?,
+                Some(output) => Ok(Some(output)),
+                None => self.open(source, stream, last).await,
             };
-            let Some(output) = output else { return Ok(()) };
-            match self.copy(output, stream, log, &mut last).await {
-                Ok(()) if self.is_over(source).await? => return Ok(()),
-                Ok(()) => {}
-                Err(error) => tracing::debug!(%error, replica = source.replica, "a log is asked for again"),
+            let copied = match output {
+                Ok(Some(output)) => self.copy(output, stream, log, &mut last).await.doing("read a log"),
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            };
+            let over = match copied {
+                Ok(()) => self.is_over(source).await,
+                Err(error) => Err(error),
+            };
+            match over {
+                Ok(true) => return,
+                Ok(false) => tokio::time::sleep(LOOK_AGAIN).await,
+                Err(error) => out_of_sight(source, &error).await,
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 
     /// Whether the container has ended: a stream ends with the API server too.
     async fn is_over(&self, source: &Source) -> Result<bool, ClusterError> {
-        let pod = self.cluster.pods(&source.namespace).get_opt(&source.replica).await;
-        let Some(pod) = pod.doing(format!("look at replica {}", source.replica))? else { return Ok(true) };
-        Ok(has_ended(&pod, &source.container))
+        let pods = self.cluster.pods(&source.namespace);
+        let pod =
+            answer(format!("look at replica {}", source.replica), pods.get_opt(&source.replica)).await?;
+        Ok(pod.is_none_or(|pod| has_ended(&pod, &source.container)))
     }
 
     /// `None` where the container is gone, or the cluster does not know of single streams.
@@ -215,10 +235,10 @@ impl Follower {
         }
         let doing = || format!("follow the log of {replica}");
         let request = Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError).doing(doing())?;
-        match self.cluster.client.request_stream(request).await {
+        match answer(doing(), self.cluster.client.request_stream(request)).await {
             Ok(lines) => Ok(Some(Box::pin(lines))),
-            Err(kube::Error::Api(status)) if matches!(status.code, 400 | 404 | 422) => Ok(None),
-            Err(error) => Err(error).doing(doing()),
+            Err(error) if error.code().is_some_and(|code| matches!(code, 400 | 404 | 422)) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -232,18 +252,22 @@ impl Follower {
         let mut line = Vec::new();
         // The API server takes whole seconds: what is known comes again.
         let known = *last;
+        let mut cut = None;
         loop {
             line.clear();
             if (&mut lines).take(MOST_LINE).read_until(b'\n', &mut line).await? == 0 {
                 return Ok(());
             }
             let whole = line.pop_if(|byte| *byte == b'\n').is_some();
-            // The rest of a line that is longer than one is taken has no time of its own.
-            let (time, text) = match timed(&line) {
-                Some((time, _)) if time <= known => continue,
-                Some(timed) => timed,
-                None => (*last, line.as_slice()),
+            let rest_of = std::mem::replace(&mut cut, (!whole).then_some(Cut::Dropped));
+            let (time, text) = match (rest_of, timed(&line)) {
+                // What is longer than one is taken has its time at its beginning only.
+                (Some(Cut::Taken), _) => (*last, line.as_slice()),
+                (None, Some(timed)) if timed.0 > known => timed,
+                // Known, or the kubelet's own words, such as that it cannot follow.
+                _ => continue,
             };
+            cut = (!whole).then_some(Cut::Taken);
             *last = time;
             let mut entry = Vec::with_capacity(line.len() + 64);
             let since = Duration::from_nanos(u64::try_from(time).unwrap_or_default());
@@ -252,6 +276,12 @@ impl Follower {
             self.changed.send_replace(());
         }
     }
+}
+
+/// An API server or a node that does not answer has not ended anything.
+async fn out_of_sight(source: &Source, error: &ClusterError) {
+    tracing::debug!(%error, replica = source.replica, "a log is asked for again");
+    tokio::time::sleep(OUT_OF_SIGHT).await;
 }
 
 fn send_all(reader: &mut LogReader, to: &mpsc::Sender<LogLine>) -> io::Result<()> {

@@ -16,6 +16,10 @@ const MOST_WORDS: usize = 300;
 
 /// The code of a user whom the image does not know.
 pub(crate) const USER_UNKNOWN: &str = "user-unknown";
+/// The code of an image that a node cannot pull.
+pub(crate) const IMAGE_PULL: &str = "image-pull";
+/// The code of a pod that no node has room for.
+pub(crate) const NO_ROOM: &str = "no-room";
 
 /// What a pod is doing.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,10 +38,10 @@ impl PodState {
     /// As the pod's status says.
     pub(crate) fn of(pod: &Pod) -> Self {
         let statuses = statuses(pod);
-        if let Some(state) = statuses.iter().find_map(|status| terminated(pod, status)) {
-            return state;
-        }
-        if let Some(state) = ended_as_a_whole(pod) {
+        let evicted = pod.status.as_ref().is_some_and(|status| status.reason.as_deref() == Some("Evicted"));
+        // What an eviction did to the containers is not their own end.
+        let terminated = statuses.iter().filter(|_| !evicted).find_map(|status| terminated(pod, status));
+        if let Some(state) = terminated.or_else(|| ended_as_a_whole(pod)) {
             return state;
         }
         if let Some(refused) = statuses.iter().find_map(refused) {
@@ -158,19 +162,32 @@ fn ended_as_a_whole(pod: &Pod) -> Option<PodState> {
 
 fn no_room(message: &str) -> Fault {
     let text = format!("no node of the provider has room for the pod: {message}");
-    Fault::passing(Who::Provider, "no-room", text)
+    Fault::passing(Who::Provider, NO_ROOM, text)
 }
 
 /// What keeps a container from being made, where waiting does not help.
 pub(crate) fn refused(status: &ContainerStatus) -> Option<EngineError> {
     let waiting = state(status).waiting?;
-    let message = words(waiting.message.as_deref().unwrap_or_default());
+    let told = waiting.message.unwrap_or_default();
+    let message = words(&told);
     match waiting.reason.as_deref()? {
         "CreateContainerError" | "RunContainerError" if is_about_the_image(&message) => {
             Some(cannot_start(&status.name, &message))
         }
+        // The kubelet has tried more than once.
+        "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
+            Some(EngineError::Host(cannot_pull(&status.name, &told)))
+        }
         _ => None,
     }
+}
+
+/// The details name the provider's own addresses: all of them are in the log.
+fn cannot_pull(container: &str, message: &str) -> Fault {
+    tracing::error!(container, message, "a node cannot pull an image");
+    let text =
+        format!("the provider's nodes cannot pull the image of container {container}: try again later");
+    Fault::passing(Who::Provider, IMAGE_PULL, text)
 }
 
 const NO_USER: [&str; 3] = ["no users found", "unable to find user", "no matching entries in passwd file"];
@@ -201,7 +218,13 @@ fn waiting_for(pod: &Pod) -> Option<Fault> {
     let mut unscheduled =
         unscheduled.filter(|condition| condition.reason.as_deref() == Some("Unschedulable"));
     if let Some(condition) = unscheduled.next() {
-        return Some(no_room(&words(condition.message.as_deref().unwrap_or_default())));
+        let message = words(condition.message.as_deref().unwrap_or_default());
+        return Some(if message.contains("PersistentVolumeClaim") {
+            let text = format!("the provider's cluster has not made the pod's volumes: {message}");
+            Fault::passing(Who::Provider, "volume-late", text)
+        } else {
+            no_room(&message)
+        });
     }
     let waiting =
         statuses(pod).into_iter().find_map(|status| Some((status.name.clone(), state(&status).waiting?)));
@@ -209,11 +232,7 @@ fn waiting_for(pod: &Pod) -> Option<Fault> {
     let reason = waiting.reason.unwrap_or_default();
     match reason.as_str() {
         "ContainerCreating" | "PodInitializing" | "" => None,
-        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" => {
-            tracing::warn!(container = name, message = waiting.message, "a node cannot pull an image");
-            let text = format!("the provider's node cannot pull the image of container {name}");
-            Some(Fault::passing(Who::Provider, "image-pull", text))
-        }
+        "ErrImagePull" => Some(cannot_pull(&name, &waiting.message.unwrap_or_default())),
         _ => {
             tracing::warn!(container = name, reason, message = waiting.message, "a container is not made");
             let text = format!("the provider's node cannot make container {name}: {reason}");

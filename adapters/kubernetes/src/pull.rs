@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::cluster::Cluster;
 use crate::cluster_error::ClusterError;
 use crate::objects::{Prepared, pull_pod};
-use crate::pod_state::{PodState, USER_UNKNOWN, refused, words};
+use crate::pod_state::{IMAGE_PULL, PodState, USER_UNKNOWN, refused, words};
 
 /// Nodes that pull at a time: all of them from one registry.
 const NODES_AT_A_TIME: usize = 4;
@@ -30,7 +30,16 @@ pub(crate) async fn pull(
     pulls.buffer_unordered(NODES_AT_A_TIME).try_collect().await
 }
 
+/// A pull that broke is taken up once more, by a pod of another name: one that has failed is not
+/// tried again by its kubelet for a while.
 async fn pull_to(cluster: &Cluster, pod: &Prepared, node: &str) -> Result<(), EngineError> {
+    match pull_once(cluster, pod, node).await {
+        Err(EngineError::Host(fault)) if fault.code == IMAGE_PULL => pull_once(cluster, pod, node).await,
+        pulled => pulled,
+    }
+}
+
+async fn pull_once(cluster: &Cluster, pod: &Prepared, node: &str) -> Result<(), EngineError> {
     let name = format!("pull-{:016x}", rand::random::<u64>());
     cluster.create_pod(&pod.namespace, pull_pod(&cluster.config, pod, &name, node)).await?;
     let pulled = watch_pull(cluster, pod, &name).await;
@@ -64,7 +73,7 @@ async fn watch_pull(cluster: &Cluster, pod: &Prepared, name: &str) -> Result<(),
 
 fn unseen() -> EngineError {
     let text = "the provider's cluster ended a pull of the images: try again";
-    EngineError::Host(Fault::passing(Who::Provider, "image-pull", text))
+    EngineError::Host(Fault::passing(Who::Provider, IMAGE_PULL, text))
 }
 
 /// How a pull went; `None` while it is under way.
@@ -92,21 +101,20 @@ fn problem(status: &ContainerStatus) -> Option<EngineError> {
     if let Some(refused) = refused(status) {
         return Some(refused);
     }
+    // What ocicrypt and containerd say where a node has no key, or nothing to decrypt with.
+    const OF_THE_NODE: [&str; 3] = ["private key", "key unwrapper", "no processor for media-type"];
     let waiting = status.state.as_ref()?.waiting.as_ref()?;
     let reason = waiting.reason.as_deref()?;
-    let message = words(waiting.message.as_deref().unwrap_or_default());
-    let name = &status.name;
-    if matches!(reason, "ErrImagePull") && OF_THE_IMAGE.iter().any(|words| message.contains(words)) {
-        let text = format!("the image of container {name} is refused: {message}");
+    let told = waiting.message.as_deref().unwrap_or_default();
+    let is_keyless = OF_THE_NODE.iter().any(|words| told.contains(words));
+    if matches!(reason, "ErrImagePull")
+        && !is_keyless
+        && OF_THE_IMAGE.iter().any(|words| told.contains(words))
+    {
+        let text = format!("the image of container {} is refused: {}", status.name, words(told));
         return Some(EngineError::Pod(Fault::lasting(Who::Publisher, "image-refused", text)));
     }
-    // The kubelet has tried more than once.
-    if !matches!(reason, "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull") {
-        return None;
-    }
-    tracing::error!(container = name, message = waiting.message, "a node cannot pull an image");
-    let text = format!("the provider's nodes cannot pull the image of container {name}");
-    Some(EngineError::Host(Fault::passing(Who::Provider, "image-pull", text)))
+    None
 }
 
 #[cfg(test)]
@@ -144,6 +152,14 @@ mod tests {
         assert!(matches!(gone, Some(Err(EngineError::Host(fault))) if !fault.text.contains("10.0.0.1")));
         let user = outcome_of(&[waiting("CreateContainerError", "no users found"), made.clone()]);
         assert!(matches!(user, Some(Err(EngineError::Pod(fault))) if fault.code == "user-unknown"));
+        let keyless = "failed to extract layer sha256:0: decoder: missing private key needed for decryption";
+        assert_eq!(
+            outcome_of(&[made.clone(), waiting("ErrImagePull", keyless)]),
+            None,
+            "it may be given one"
+        );
+        let keyless = outcome_of(&[made.clone(), waiting("ImagePullBackOff", keyless)]);
+        assert!(matches!(keyless, Some(Err(EngineError::Host(fault))) if fault.code == "image-pull"));
         let torn = outcome_of(&[made, waiting("ErrImagePull", "failed to extract layer sha256:0: bad")]);
         assert!(matches!(torn, Some(Err(EngineError::Pod(fault))) if fault.code == "image-refused"));
     }

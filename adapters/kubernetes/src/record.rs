@@ -33,6 +33,9 @@ pub(crate) struct Record {
     pub(crate) used: Counters,
     /// Whether it was told to end: what it does then is no failure.
     pub(crate) stopping: bool,
+    /// From when on it was of no use to the pod, though it ran: milliseconds since 1970.
+    #[serde(default)]
+    pub(crate) released_ms: Option<u64>,
     /// Why it ended, where it did so by itself and was not scaled away since.
     pub(crate) fault: Option<Fault>,
     /// Whether nothing of it is in the cluster any more.
@@ -63,6 +66,30 @@ impl Counters {
 }
 
 impl Record {
+    /// Of a replica that nothing is known of.
+    pub(crate) fn new(
+        id: String,
+        pod: ChannelId,
+        namespace: String,
+        spec: Digest,
+        reserved: Resources,
+    ) -> Self {
+        Self {
+            id,
+            pod,
+            namespace,
+            spec,
+            reserved,
+            address: None,
+            used: Counters::default(),
+            stopping: false,
+            released_ms: None,
+            fault: None,
+            ended: false,
+            unread: true,
+        }
+    }
+
     pub(crate) fn reading(&self) -> Reading {
         let Counters { cpu_us, running_ms, ingress, egress } = self.used;
         Reading {
@@ -161,24 +188,13 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
     use apocryph_model::{Bytes, Millicores, Who};
 
-    pub(crate) fn record(id: &str) -> Record {
-        Record {
-            id: id.into(),
-            pod: ChannelId([1; 32]),
-            namespace: "n".into(),
-            spec: Digest([2; 32]),
-            reserved: Resources { cpu: Millicores(10), memory: Bytes(1), storage: Bytes(0) },
-            address: None,
-            used: Counters { cpu_us: 7, ..Counters::default() },
-            stopping: false,
-            fault: None,
-            ended: false,
-            unread: true,
-        }
+    fn record(id: &str) -> Record {
+        let reserved = Resources { cpu: Millicores(10), memory: Bytes(1), storage: Bytes(0) };
+        Record::new(id.into(), ChannelId([1; 32]), "n".into(), Digest([2; 32]), reserved)
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! is asked by way of the API server.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
 use http::Request;
@@ -9,12 +10,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Deserialize;
 
 use crate::cluster::Cluster;
-use crate::cluster_error::{ClusterError, Doing as _};
+use crate::cluster_error::{ClusterError, Doing as _, answer_within};
 use crate::pod_state::millis;
 use crate::record::Counters;
 
 /// Kubelets that are asked at a time.
 const NODES_AT_A_TIME: usize = 16;
+/// How long one may take: readings of all others wait for it.
+const NODE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a kubelet saw of a pod.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -25,16 +28,21 @@ pub(crate) struct Seen {
     pub(crate) at_ms: u64,
     /// When the whole pod's processor time was read, that of ended containers too.
     pub(crate) whole_at_ms: u64,
+    /// When the processor time of every container that runs had been read.
+    pub(crate) parts_at_ms: u64,
 }
 
-/// By the pod's uid. Nodes that do not answer are left out.
-pub(crate) async fn look(cluster: &Cluster, nodes: BTreeSet<String>) -> HashMap<String, Seen> {
+/// By node, and the pod's uid. Nodes that do not answer are left out.
+pub(crate) async fn look(
+    cluster: &Cluster,
+    nodes: BTreeSet<String>,
+) -> HashMap<String, HashMap<String, Seen>> {
     let answers = stream::iter(nodes).map(|node| async move { (look_at(cluster, &node).await, node) });
     let answers: Vec<_> = answers.buffer_unordered(NODES_AT_A_TIME).collect().await;
     let mut seen = HashMap::new();
     for (answer, node) in answers {
         match answer {
-            Ok(pods) => seen.extend(pods),
+            Ok(pods) => drop(seen.insert(node, pods)),
             Err(error) => tracing::warn!(%error, node, "a node's pods are not read"),
         }
     }
@@ -45,7 +53,7 @@ async fn look_at(cluster: &Cluster, node: &str) -> Result<HashMap<String, Seen>,
     let doing = || format!("read the summary of node {node}");
     let path = format!("/api/v1/nodes/{node}/proxy/stats/summary");
     let request = Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError).doing(doing())?;
-    let summary: Summary = cluster.client.request(request).await.doing(doing())?;
+    let summary: Summary = answer_within(NODE_TIMEOUT, doing(), cluster.client.request(request)).await?;
     Ok(summary.pods.into_iter().map(PodStats::seen).collect())
 }
 
@@ -90,8 +98,9 @@ struct Network {
 }
 
 impl PodStats {
-    /// The whole pod's processor time holds that of ended containers, but is read every some
-    /// seconds only; that of the containers that run is fresh. Both never exceed what was used.
+    /// Kubelets read both every 10 to 20 s, each at times of its own, and nothing makes them do it
+    /// sooner; only of containers that are younger than that they ask the runtime. The whole pod's
+    /// holds that of ended containers too. Both never exceed what was used.
     fn seen(self) -> (String, Seen) {
         let nanos = |cpu: &Cpu| cpu.usage_core_nano_seconds.unwrap_or_default();
         let time = |cpu: &Cpu| cpu.time.as_ref().map(millis).unwrap_or_default();
@@ -107,7 +116,8 @@ impl PodStats {
             egress: network.and_then(|network| network.tx_bytes).unwrap_or_default(),
         };
         let at_ms = containers().map(time).max().unwrap_or_default().max(whole_at_ms);
-        (self.pod_ref.uid, Seen { used, at_ms, whole_at_ms })
+        let parts_at_ms = containers().map(time).min().unwrap_or_default();
+        (self.pod_ref.uid, Seen { used, at_ms, whole_at_ms, parts_at_ms })
     }
 }
 
@@ -129,7 +139,7 @@ mod tests {
         let pods: HashMap<_, _> = summary.pods.into_iter().map(PodStats::seen).collect();
         let one = pods["u-1"];
         assert_eq!(one.used, Counters { cpu_us: 4000, running_ms: 0, ingress: 5, egress: 6 });
-        assert_eq!(one.at_ms - one.whole_at_ms, 4000);
+        assert_eq!((one.at_ms - one.whole_at_ms, one.at_ms - one.parts_at_ms), (4000, 1000));
         assert_eq!(pods["u-2"], Seen::default());
     }
 }

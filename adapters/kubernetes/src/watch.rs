@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::Pod;
-use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::runtime::watcher;
 use kube::{Api, ResourceExt as _};
 
 use crate::cluster::Cluster;
@@ -15,8 +15,10 @@ use crate::labels::selector;
 /// How long the API server keeps one watch open, in seconds: a connection that died unseen is
 /// noticed soon after.
 const WATCH_SECONDS: u32 = 60;
-/// Where events come too fast, changes between are left out.
-const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// How soon a watch that broke is taken up again.
+const AGAIN: Duration = Duration::from_secs(1);
+/// The status of a version of the list that the API server does not remember.
+const GONE: u16 = 410;
 
 /// What is told of pods. Called in the order of events, by one task.
 pub(crate) trait Observer: Send + Sync {
@@ -35,18 +37,26 @@ pub(crate) trait Observer: Send + Sync {
 pub(crate) async fn watch_pods(cluster: Cluster, observer: Arc<impl Observer>) {
     let pods: Api<Pod> = Api::all(cluster.client.clone());
     let own = watcher::Config::default().labels(&selector(&cluster.config.instance)).timeout(WATCH_SECONDS);
-    let mut events = watcher(pods, own).default_backoff().boxed();
-    let (mut known, mut listed) = (HashMap::new(), HashMap::new());
+    let watch = || watcher(pods.clone(), own.clone()).boxed();
+    let (mut events, mut known, mut listed) = (watch(), Pods::new(), Pods::new());
     loop {
         match events.try_next().await {
             Ok(Some(event)) => take(event, &mut known, &mut listed, &*observer),
             Ok(None) => return,
             Err(error) => {
                 tracing::warn!(%error, "the cluster's pods are out of sight");
-                tokio::time::sleep(RETRY_PAUSE).await;
+                if is_forgotten(&error) {
+                    // Taken up where it was it would be refused again.
+                    events = watch();
+                }
+                tokio::time::sleep(AGAIN).await;
             }
         }
     }
+}
+
+fn is_forgotten(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == GONE)
 }
 
 type Pods = HashMap<String, Arc<Pod>>;

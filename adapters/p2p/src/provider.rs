@@ -8,13 +8,22 @@ use crate::{
     node::Node,
     unixfs::BlockId,
 };
-use apocryph_model::{Blob, ChannelId, Digest, PeerId};
+use apocryph_model::{Blob, ChannelId, Digest, PeerAddress, PeerId};
 use apocryph_provider::{BlobError, Blobs};
 use async_trait::async_trait;
 use std::io::Read as _;
 
 #[async_trait]
 impl Blobs for Node {
+    async fn reach(&self, source: &PeerAddress) -> Result<(), BlobError> {
+        let unreachable = |problem: &str| BlobError::Unreachable(problem.to_owned());
+        let (peer, at) = address::parse(source).ok_or_else(|| unreachable("its address is none"))?;
+        if !address::may_be_dialled(&at, &self.addresses()) {
+            return Err(unreachable("its address is not one of TCP or QUIC on the public internet"));
+        }
+        self.connect(peer, vec![at]).await.map_err(|error| unreachable(&with_causes(&error)))
+    }
+
     async fn fetch(
         &self,
         owner: ChannelId,

@@ -73,6 +73,7 @@ fn request() -> ProvisionRequest {
         spec_key: [3; 32],
         image_key: vec![4; 1200],
         blobs: vec![blob; 2048],
+        sources: vec![],
         public: true,
     }
 }

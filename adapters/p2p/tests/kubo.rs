@@ -68,7 +68,8 @@ fn cids_are_equal() {
 
 async fn fetch(provider: &Node, kubo: &Kubo, transport: &str, bytes: &[u8], cid: String) {
     let (peer, address) = address(kubo, transport);
-    provider.connect(peer, vec![address]).await.unwrap();
+    let source = format!("{address}/p2p/{peer}").parse().unwrap();
+    provider.reach(&source).await.unwrap();
     let blob = Blob { digest: digest(bytes), size: bytes.len() as u64, cid };
     provider.fetch(OWNER, &blob, &peer.to_base58().parse().unwrap(), &|_| ()).await.unwrap();
     assert!(stored(provider, &blob).unwrap() == bytes);

@@ -1,7 +1,7 @@
 //! The command line as it is typed. What it means is the affair of `settings` and `commands`.
 
 use crate::durations::parse_seconds;
-use apocryph_model::{Address, Decimal, Name};
+use apocryph_model::{Address, Decimal, Name, PeerAddress};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use url::Url;
@@ -163,6 +163,10 @@ pub(crate) struct Deploy {
     /// manifests and configurations can be read
     #[arg(long)]
     pub(crate) public: bool,
+    /// An IPFS node that has the encrypted images, such as one that pinned what an earlier
+    /// `--public` told: the provider asks it before this machine. Up to four
+    #[arg(long, value_name = "MULTIADDR")]
+    pub(crate) source: Vec<PeerAddress>,
     /// Use a provider without verified evidence of what it runs: its operator could read the pod
     #[arg(long)]
     pub(crate) accept_unattested: bool,

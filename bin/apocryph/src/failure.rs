@@ -2,7 +2,7 @@
 
 use crate::{keys::KeyProblem, settings::SettingsError};
 use apocryph_manifest::ManifestError;
-use apocryph_model::{ChainError, Fault, Who};
+use apocryph_model::{ChainError, Fault, ProvisionRequest, Who};
 use apocryph_publisher::{Error, StateError};
 use std::{io, path::PathBuf};
 
@@ -46,6 +46,9 @@ pub(crate) enum Failure {
     /// A question could not be asked.
     #[error("--strategy ask needs a terminal: choose with --provider, or leave it out")]
     NoTerminal,
+    /// More IPFS nodes were named than a request may.
+    #[error("{0} times --source: at most {max} nodes are asked", max = ProvisionRequest::MAX_SOURCES)]
+    TooManySources(usize),
     /// The standard output is closed.
     #[error("the output cannot be written: {0}")]
     Output(io::Error),
@@ -70,6 +73,7 @@ impl Failure {
             Self::UseCase(error) => error.fault(),
             Self::Disagreement => Fault::lasting(Who::Provider, "disagreement", self.to_string()),
             Self::NoTerminal => publisher("no-terminal"),
+            Self::TooManySources(_) => publisher("too-many-sources"),
             Self::Output(_) => publisher("output"),
         }
     }
@@ -78,7 +82,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Disagreement => 1,
-            Self::Settings(_) | Self::Key(_) | Self::NoTerminal => 2,
+            Self::Settings(_) | Self::Key(_) | Self::NoTerminal | Self::TooManySources(_) => 2,
             Self::NoManifest { .. } | Self::Manifest(_) | Self::Write { .. } | Self::Network(_) => 3,
             Self::Output(_) => 3,
             Self::UseCase(Error::State(StateError::Locked(_))) => 7,
@@ -122,6 +126,7 @@ mod tests {
         let codes = [
             Failure::Disagreement,
             Failure::NoTerminal,
+            Failure::TooManySources(5),
             Failure::UseCase(Error::NotDeployed("web".parse().unwrap())),
             Failure::UseCase(MoneyError::NotOpen.into()),
             Failure::UseCase(SelectError::NoneRegistered.into()),
@@ -130,6 +135,6 @@ mod tests {
             Failure::UseCase(StateError::Locked("web".parse().unwrap()).into()),
         ]
         .map(|failure| failure.exit_code());
-        assert_eq!(codes, [1, 2, 3, 4, 5, 5, 6, 7]);
+        assert_eq!(codes, [1, 2, 2, 3, 4, 5, 5, 6, 7]);
     }
 }

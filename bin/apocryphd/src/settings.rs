@@ -11,7 +11,7 @@ use apocryph_model::{
     Address, Amount, Attestation, Decimal, Hostname, ParseAmountError, PeerId, Price, Resource, Tariff, Terms,
 };
 use apocryph_provider::{ClaimPolicy, Limits, Settings as ProviderSettings};
-pub(crate) use file::EngineKind;
+pub(crate) use file::{Decrypt, EngineKind};
 use file::{File, Gateway};
 use std::{
     io,
@@ -303,6 +303,7 @@ impl Settings {
             stop_grace: self.file.engine.stop_grace.0,
             start_timeout: file.start_timeout.0,
             runtime_class: file.runtime_class.clone(),
+            seccomp_profile: file.seccomp_profile.clone(),
             storage_class: file.storage_class.clone(),
             gateways,
             ..ClusterConfig::new(self.cluster_name.clone(), self.data("engine"), registry_name)

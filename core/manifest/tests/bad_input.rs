@@ -51,6 +51,77 @@ fn unknown_field_like_no_other() {
     insta::assert_snapshot!(changed("name: shop", "name: shop\nprivileged: true"));
 }
 
+/// What would let a pod out of its place is nothing that a manifest has words for.
+#[test]
+fn power_over_the_host_has_no_words() {
+    let of_pod = [
+        "hostNetwork: true",
+        "hostPID: true",
+        "hostIPC: true",
+        "hostUsers: true",
+        "privileged: true",
+        "serviceAccount: admin",
+        "serviceAccountName: admin",
+        "automountServiceAccountToken: true",
+        "namespace: kube-system",
+        "nodeName: node",
+        "nodeSelector: {a: b}",
+        "runtimeClassName: runc",
+        "tolerations: []",
+        "priorityClassName: high",
+        "annotations: {a: b}",
+        "labels: {a: b}",
+        "imagePullSecrets: []",
+        "initContainers: []",
+        "hostAliases: []",
+        "dnsPolicy: Default",
+        "sysctls: [{name: kernel.shm_rmid_forced, value: '0'}]",
+        "securityContext: {runAsUser: 0}",
+    ];
+    let of_container = [
+        "privileged: true",
+        "capabilities: {add: [SYS_ADMIN]}",
+        "cap_add: [SYS_ADMIN]",
+        "devices: [/dev/sda]",
+        "hostNetwork: true",
+        "network_mode: host",
+        "pid: host",
+        "sysctls: {net.core.somaxconn: 1}",
+        "securityContext: {privileged: true}",
+        "seccomp: unconfined",
+        "apparmor: unconfined",
+        "readonlyRootfs: false",
+        "lifecycle: {}",
+        "volumeDevices: []",
+        "ulimits: {nproc: -1}",
+    ];
+    let of_volume = [
+        "hostPath: {path: /}",
+        "path: /",
+        "nfs: {server: a}",
+        "csi: {driver: a}",
+        "claimName: other",
+        "source: /",
+    ];
+    let of_mount = ["subPath: ../..", "hostPath: /", "mountPropagation: Bidirectional", "source: /"];
+    let refused = |word: &str, text: String| {
+        let key = word.split(':').next().unwrap();
+        assert!(text.contains("unknown field") && text.contains(key), "{word}: {text}");
+    };
+    for word in of_pod {
+        refused(word, changed("name: shop", &format!("name: shop\n{word}")));
+    }
+    for word in of_container {
+        refused(word, changed("name: web", &format!("name: web\n    {word}")));
+    }
+    for word in of_volume {
+        refused(word, changed("{name: data, ", &format!("{{{word}, name: data, ")));
+    }
+    for word in of_mount {
+        refused(word, changed("{volume: data, ", &format!("{{{word}, volume: data, ")));
+    }
+}
+
 #[test]
 fn missing_field() {
     insta::assert_snapshot!(changed("    resources: {cpu: 250m, memory: 64Mi, storage: 1Gi}\n", ""));

@@ -1,7 +1,8 @@
 //! What publisher and provider tell each other over the deployment sub-protocol.
 
 use crate::{
-    Address, Attestation, Channel, Digest, Fault, Hash32, Hostname, Name, PeerId, PodId, Tariff, Terms, Usage,
+    Address, Attestation, Channel, Digest, Fault, Hash32, Hostname, Name, PeerAddress, PeerId, PodId, Tariff,
+    Terms, Usage,
 };
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -66,11 +67,16 @@ pub struct ProvisionRequest {
     /// Whether everyone may fetch these blobs, encrypted as they are, from the provider. The spec
     /// is never among them.
     pub public: bool,
+    /// IPFS nodes that may have [`ProvisionRequest::blobs`]: asked in this order, before the
+    /// publisher.
+    pub sources: Vec<PeerAddress>,
 }
 
 impl ProvisionRequest {
     /// Blobs of one pod.
     pub const MAX_BLOBS: usize = 2048;
+    /// IPFS nodes that one request may name.
+    pub const MAX_SOURCES: usize = 4;
 }
 
 /// Shows no key.
@@ -92,6 +98,13 @@ pub enum Progress {
         done: u64,
         /// Bytes in all.
         total: u64,
+    },
+    /// A source other than the publisher does not give what it is asked for: the next one is asked.
+    Source {
+        /// Which.
+        source: PeerAddress,
+        /// What is wrong with it.
+        problem: String,
     },
     /// Images are being pulled, decrypted and unpacked by the engine.
     Unpack,

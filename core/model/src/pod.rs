@@ -248,6 +248,17 @@ mod tests {
     }
 
     #[test]
+    fn words_that_nobody_knows_are_refused() {
+        let json = String::from_utf8(pod().to_json()).unwrap();
+        for place in ["{\"name\":", "{\"volume\":", "{\"cpu\":", "{\"min\":"] {
+            let more = json.replacen(place, &place.replace('{', "{\"hostPath\":\"/\","), 1);
+            assert_ne!(more, json, "{place}");
+            let refused = PodSpec::from_json(more.as_bytes()).unwrap_err().to_string();
+            assert!(refused.contains("unknown field `hostPath`"), "{refused}");
+        }
+    }
+
+    #[test]
     fn bounds_are_kept() {
         let twice = |p: &mut PodSpec| p.containers.push(p.containers[0].clone());
         assert_eq!(refused(twice), "containers[1].name: nginx is given twice, first at containers[0].name");

@@ -65,8 +65,8 @@ impl ContainerLog {
 }
 
 impl Lines {
-    /// Takes what the container wrote.
-    pub fn take(&mut self, mut bytes: &[u8], stderr: bool, log: &mut ContainerLog) {
+    /// Takes what the container wrote; gives how many bytes of the log that makes.
+    pub fn take(&mut self, mut bytes: &[u8], stderr: bool, log: &mut ContainerLog) -> usize {
         let mut entries = Vec::with_capacity(bytes.len() + 128);
         while let Some(end) = self.next_end(bytes) {
             let (text, rest) = bytes.split_at(end);
@@ -77,6 +77,7 @@ impl Lines {
         }
         self.held.extend_from_slice(bytes);
         log.append(&entries);
+        entries.len()
     }
 
     /// The stream has ended: what is held is a line too.
@@ -114,7 +115,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut log = ContainerLog::create(dir.path().join("c.log")).unwrap();
         let mut lines = Lines::default();
-        chunks.iter().for_each(|chunk| lines.take(chunk, false, &mut log));
+        for chunk in chunks {
+            lines.take(chunk, false, &mut log);
+        }
         lines.finish(false, &mut log);
         let text = fs::read(dir.path().join("c.log")).unwrap();
         let entries = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());

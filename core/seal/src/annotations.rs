@@ -3,6 +3,7 @@
 //! | annotation | base64 of |
 //! |---|---|
 //! | `org.opencontainers.image.enc.keys.jwe` | a JWE around `{symkey, digest, cipheroptions: {nonce}}`; several with commas between |
+//! | `org.opencontainers.image.enc.keys.provider.apocryph` | in place of the first: a ticket, for which a key provider gives what would be in the JWE |
 //! | `org.opencontainers.image.enc.pubopts` | `{cipher: "AES_256_CTR_HMAC_SHA256", hmac, cipheroptions: {}}` |
 
 use std::collections::HashMap;
@@ -20,6 +21,10 @@ use crate::layer::{LayerKeys, NONCE_LEN};
 
 /// Holds what opens the layer, wrapped for its readers.
 pub const KEYS_ANNOTATION: &str = "org.opencontainers.image.enc.keys.jwe";
+/// Holds what the key provider [`KEY_PROVIDER`] gives the key for.
+pub const TICKET_ANNOTATION: &str = "org.opencontainers.image.enc.keys.provider.apocryph";
+/// The key provider's name in ocicrypt's configuration on those who decrypt.
+pub const KEY_PROVIDER: &str = "apocryph";
 /// Holds the cipher's name and the ciphertext's HMAC.
 pub const OPTIONS_ANNOTATION: &str = "org.opencontainers.image.enc.pubopts";
 /// What an encrypted layer's media type ends with.
@@ -91,23 +96,40 @@ impl LayerKeys {
         &self,
         recipients: &[&DeploymentPublicKey],
     ) -> Result<HashMap<String, String>, JweError> {
+        let wrapped = jwe::seal(&self.private_options()?, recipients)?;
+        Ok(HashMap::from([(KEYS_ANNOTATION.to_owned(), STANDARD.encode(wrapped)), self.public_options()?]))
+    }
+
+    /// The annotations that let whoever has the key provider's ear open the layer, by showing it
+    /// `ticket`.
+    ///
+    /// # Errors
+    /// [`JweError::Crypto`].
+    pub fn to_ticket_annotations(&self, ticket: &[u8]) -> Result<HashMap<String, String>, JweError> {
+        Ok(HashMap::from([(TICKET_ANNOTATION.to_owned(), STANDARD.encode(ticket)), self.public_options()?]))
+    }
+
+    /// What a key provider answers with: ocicrypt's private options of the layer, as JSON.
+    ///
+    /// # Errors
+    /// [`JweError::Crypto`].
+    pub fn private_options(&self) -> Result<Zeroizing<Vec<u8>>, JweError> {
         let private = PrivateOptions {
             symkey: STANDARD.encode(self.key.as_slice()),
             digest: self.plain_digest,
             cipheroptions: CipherOptions { nonce: STANDARD.encode(self.nonce) },
         };
+        serde_json::to_vec(&private).map(Zeroizing::new).map_err(|_| JweError::Crypto)
+    }
+
+    fn public_options(&self) -> Result<(String, String), JweError> {
         let public = PublicOptions {
             cipher: CIPHER.to_owned(),
             hmac: STANDARD.encode(self.hmac),
             cipheroptions: HashMap::new(),
         };
-        let private = serde_json::to_vec(&private).map(Zeroizing::new).map_err(|_| JweError::Crypto)?;
         let public = serde_json::to_vec(&public).map_err(|_| JweError::Crypto)?;
-        let wrapped = jwe::seal(&private, recipients)?;
-        Ok(HashMap::from([
-            (KEYS_ANNOTATION.to_owned(), STANDARD.encode(wrapped)),
-            (OPTIONS_ANNOTATION.to_owned(), STANDARD.encode(public)),
-        ]))
+        Ok((OPTIONS_ANNOTATION.to_owned(), STANDARD.encode(public)))
     }
 
     /// Opens a layer's annotations.

@@ -15,8 +15,8 @@ mod key;
 mod layer;
 
 pub use annotations::{
-    AnnotationError, ENCRYPTED_SUFFIX, KEYS_ANNOTATION, OPTIONS_ANNOTATION, encrypted_media_type,
-    plain_media_type,
+    AnnotationError, ENCRYPTED_SUFFIX, KEY_PROVIDER, KEYS_ANNOTATION, OPTIONS_ANNOTATION, TICKET_ANNOTATION,
+    encrypted_media_type, plain_media_type,
 };
 pub use envelope::{EnvelopeError, EnvelopeKey, OVERHEAD as ENVELOPE_OVERHEAD};
 pub use hash::{Hasher, sha256};

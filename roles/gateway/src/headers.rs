@@ -159,13 +159,23 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
 
 fn remove_spoofed(headers: &mut HeaderMap) {
     let reserved = |name: &&HeaderName| {
-        let text = name.as_str();
-        text.starts_with("x-forwarded-") || text.starts_with("x-apocryph-")
+        let starts_with = |prefix: &str| {
+            name.as_str().get(..prefix.len()).is_some_and(|beginning| is_same_to_cgi(beginning, prefix))
+        };
+        starts_with("x-forwarded-")
+            || starts_with("x-apocryph-")
+            || [header::FORWARDED, REAL_IP].iter().any(|other| is_same_to_cgi(name.as_str(), other.as_str()))
     };
     let spoofed: Vec<_> = headers.keys().filter(reserved).cloned().collect();
-    for name in spoofed.iter().chain(&[header::FORWARDED, REAL_IP]) {
+    for name in &spoofed {
         headers.remove(name);
     }
+}
+
+/// To CGI and what came after it, `_` and `-` in names are one (RFC 3875, section 4.1.18).
+fn is_same_to_cgi(name: &str, reserved: &str) -> bool {
+    let dashed = name.bytes().map(|byte| if byte == b'_' { b'-' } else { byte });
+    dashed.eq(reserved.bytes())
 }
 
 fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
@@ -204,6 +214,8 @@ mod tests {
             .header("x-forwarded-for", "10.0.0.1")
             .header("x-forwarded-host", "evil.example")
             .header("x-forwarded-port", "1")
+            .header("x_forwarded_for", "10.0.0.1")
+            .header("x-real_ip", "10.0.0.1")
             .header("forwarded", "for=10.0.0.1")
             .header("x-real-ip", "10.0.0.1")
             .header("x-apocryph-expected", "x");
@@ -211,7 +223,14 @@ mod tests {
         assert_eq!(headers["x-forwarded-for"], "192.0.2.7");
         assert_eq!(headers["x-forwarded-host"], "a.example");
         assert_eq!(headers["x-forwarded-proto"], "https");
-        for name in ["x-forwarded-port", "forwarded", "x-real-ip", "x-apocryph-expected"] {
+        for name in [
+            "x-forwarded-port",
+            "forwarded",
+            "x-real-ip",
+            "x-apocryph-expected",
+            "x_forwarded_for",
+            "x-real_ip",
+        ] {
             assert!(!headers.contains_key(name), "{name}");
         }
     }

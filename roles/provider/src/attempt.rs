@@ -9,18 +9,18 @@
 //! An undo brings back the earlier version where there is one, else it takes everything away.
 
 use crate::{
-    EnginePod, OnProgress, Provider, Replica, ReplicaState,
+    EnginePod, OnProgress, Provider, Replica, ReplicaState, Turn,
     admission::{self, Judged},
     authorise::Caller,
     faults,
     sealed::{PodKeys, engine_pod},
+    sources::Sources,
 };
 use apocryph_ledger::{Pod, PodState};
 use apocryph_model::{
-    Blob, Channel, ChannelId, Digest, Endpoint, Fault, PodSpec, Progress, ProvisionRequest, Who,
+    Blob, Channel, ChannelId, Digest, Endpoint, Fault, PeerAddress, PodSpec, Progress, ProvisionRequest, Who,
 };
 use std::collections::BTreeSet;
-use tokio::sync::OwnedMutexGuard;
 use tracing::{Instrument as _, error, info_span};
 
 /// What has been begun, and may have to be undone.
@@ -41,7 +41,7 @@ pub(crate) struct Attempt<'a> {
     earlier: Option<Pod>,
     begun: Vec<Step>,
     /// Held while a new pod is routed to and not yet confirmed: whoever wakes it waits.
-    opening: Option<OwnedMutexGuard<()>>,
+    opening: Option<Turn>,
 }
 
 impl<'a> Attempt<'a> {
@@ -131,28 +131,22 @@ impl<'a> Attempt<'a> {
     ) -> Result<PodSpec, Fault> {
         self.begun.push(Step::Fetch);
         let request = self.request;
-        self.fetch_blob(&request.spec, 0, total, progress).await?;
+        // No other has the spec: it is sealed for this channel.
+        fetch_blob(&mut self.sources(&[]), &request.spec, 0, total, progress).await?;
         let spec = self.provider.open_spec(self.id(), request.spec.digest, &self.keys).await?;
         admission::check_spec(&spec, request.pod, channel, request)?;
         let mut seen = BTreeSet::from([request.spec.digest]);
         let mut done = request.spec.size;
+        let mut sources = self.sources(&request.sources);
         for blob in request.blobs.iter().filter(|blob| seen.insert(blob.digest)) {
-            self.fetch_blob(blob, done, total, progress).await?;
+            fetch_blob(&mut sources, blob, done, total, progress).await?;
             done += blob.size;
         }
         Ok(spec)
     }
 
-    async fn fetch_blob(
-        &self,
-        blob: &Blob,
-        before: u64,
-        total: u64,
-        progress: &OnProgress,
-    ) -> Result<(), Fault> {
-        let told = |bytes| progress(Progress::Fetch { done: before.saturating_add(bytes), total });
-        let fetched = self.provider.world.blobs.fetch(self.id(), blob, &self.caller.peer, &told).await;
-        fetched.map_err(|cause| faults::of_blob(&cause))
+    fn sources(&self, named: &[PeerAddress]) -> Sources<'a> {
+        Sources::new(&*self.provider.world.blobs, self.id(), named, &self.caller.peer)
     }
 
     /// Opens the images' ciphertext to everyone if the publisher wants that.
@@ -178,7 +172,7 @@ impl<'a> Attempt<'a> {
 
     async fn route(&mut self, spec: &PodSpec) -> Result<Vec<Endpoint>, Fault> {
         if self.earlier.is_none() {
-            self.opening = Some(self.provider.scales.lock(self.id()).await);
+            self.opening = Some(self.provider.scales.take(self.id()).await);
         }
         self.begun.push(Step::Route);
         let running = self.provider.running(self.id()).await?;
@@ -254,6 +248,18 @@ impl<'a> Attempt<'a> {
             error!(%cause, "fetched blobs could not be let go");
         }
     }
+}
+
+async fn fetch_blob(
+    sources: &mut Sources<'_>,
+    blob: &Blob,
+    before: u64,
+    total: u64,
+    progress: &OnProgress,
+) -> Result<(), Fault> {
+    let told = |bytes| progress(Progress::Fetch { done: before.saturating_add(bytes), total });
+    let complain = |source, problem| progress(Progress::Source { source, problem });
+    sources.fetch(blob, &told, &complain).await.map_err(|cause| faults::of_blob(&cause))
 }
 
 impl Provider {

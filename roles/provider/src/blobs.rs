@@ -1,13 +1,13 @@
 //! What the provider needs of its block store and of the network behind it.
 
-use apocryph_model::{Blob, ChannelId, Digest, PeerId};
+use apocryph_model::{Blob, ChannelId, Digest, PeerAddress, PeerId};
 use async_trait::async_trait;
 
 /// Why a blob is not there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BlobError {
     /// The peer does not have it, or sent something else.
-    #[error("{cid} cannot be had from the publisher: {problem}")]
+    #[error("{cid} cannot be had from the peer: {problem}")]
     Peer {
         /// What was asked for.
         cid: String,
@@ -22,6 +22,9 @@ pub enum BlobError {
         /// What happened.
         problem: String,
     },
+    /// There is no way to the peer, or it is not dialled for a stranger.
+    #[error("the peer cannot be reached: {0}")]
+    Unreachable(String),
     /// This host cannot keep it.
     #[error("the block store cannot keep it: {0}")]
     Store(String),
@@ -39,6 +42,10 @@ pub enum BlobError {
 /// pods own stays until both have let go.
 #[async_trait]
 pub trait Blobs: Send + Sync {
+    /// Makes sure that there is a connection to a node that a publisher named. A provider that
+    /// is reached on the public internet dials no others for a stranger.
+    async fn reach(&self, source: &PeerAddress) -> Result<(), BlobError>;
+
     /// Fetches what is missing from `peer`, verified block by block and as a whole, and makes
     /// `owner` an owner. `progress` is told how many bytes of this blob are there.
     async fn fetch(

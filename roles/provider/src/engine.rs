@@ -93,7 +93,7 @@ pub trait Engine: Send + Sync {
     /// that run. Containers have been started when it returns; they may not listen yet.
     async fn scale(&self, pod: ChannelId, count: u32) -> Result<Vec<Replica>, EngineError>;
 
-    /// Stops one replica and no other. One that has ended is no error.
+    /// Stops one replica and no other, as [`Engine::scale`] does. One that has ended is no error.
     async fn stop(&self, pod: ChannelId, replica: &str) -> Result<(), EngineError>;
 
     /// Returns once the replica has ended, at once where it has: with the reason where it ended by

@@ -13,7 +13,7 @@ impl Provider {
     #[instrument(skip_all, fields(pod = %call.statement.channel.short()))]
     pub(crate) async fn remove(&self, call: Authorisation) -> Result<(), Fault> {
         let caller = self.authorise(Method::Remove, &call).await?;
-        let _life = self.lives.lock(caller.channel).await;
+        let _life = self.lives.take(caller.channel).await;
         match self.pod(caller.channel).await? {
             Some(pod) if pod.is_live() => self.end(pod, PodState::Removed).await,
             _ => self.claim_rest(caller.channel).await,
@@ -54,7 +54,7 @@ impl Provider {
         self.forget_pod(channel);
         self.world.routes.remove(channel).await;
         {
-            let _scaling = self.scales.lock(channel).await;
+            let _scaling = self.scales.take(channel).await;
             self.world.engine.remove(channel).await.map_err(faults::of_engine)?;
         }
         self.world.registry.dismiss(channel);

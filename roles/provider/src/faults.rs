@@ -26,6 +26,7 @@ pub(crate) fn of_chain(cause: &ChainError) -> Fault {
 pub(crate) fn of_blob(cause: &BlobError) -> Fault {
     match cause {
         BlobError::Peer { .. } => Fault::lasting(Who::Publisher, "blob-unavailable", cause.to_string()),
+        BlobError::Unreachable(_) => Fault::passing(Who::Network, "source-unreachable", cause.to_string()),
         BlobError::Stalled { .. } => Fault::passing(
             Who::Network,
             "transfer-stalled",

@@ -1,4 +1,4 @@
-use crate::{Blobs, Chain, Clock, Engine, Registry, Routes, Settings, faults, locks::Locks};
+use crate::{Blobs, Chain, Clock, Engine, Registry, Routes, Settings, faults, turns::Turns};
 use apocryph_ledger::{Ledger, LedgerError, Pod, PodState};
 use apocryph_model::{ChannelId, Fault};
 use apocryph_seal::EnvelopeKey;
@@ -33,9 +33,9 @@ pub struct Provider {
     /// Seals the pods' keys at rest.
     pub(crate) state_key: EnvelopeKey,
     /// Whoever makes, changes or ends a pod holds its lock.
-    pub(crate) lives: Locks,
+    pub(crate) lives: Turns<ChannelId>,
     /// Whoever starts or stops a pod's replicas holds its lock.
-    pub(crate) scales: Locks,
+    pub(crate) scales: Turns<ChannelId>,
     /// One provisioning each.
     pub(crate) provisions: Semaphore,
     /// Held while readings go into the ledger.
@@ -92,8 +92,8 @@ impl Provider {
             world,
             settings,
             state_key,
-            lives: Locks::default(),
-            scales: Locks::default(),
+            lives: Turns::default(),
+            scales: Turns::default(),
             metering: tokio::sync::Mutex::default(),
             claiming: tokio::sync::Mutex::default(),
             memory: Mutex::default(),

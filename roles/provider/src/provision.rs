@@ -19,7 +19,7 @@ impl Provider {
     ) -> Result<Vec<Endpoint>, Fault> {
         let caller = self.authorise_new(Method::Provision, &call, request.pod).await?;
         let _place = self.provisions.try_acquire().map_err(|_| busy("other pods"))?;
-        let _life = self.lives.try_lock(caller.channel).ok_or_else(|| busy("this pod"))?;
+        let _life = self.lives.try_take(caller.channel).ok_or_else(|| busy("this pod"))?;
         self.check_open()?;
         let earlier = self.pod(caller.channel).await?.filter(Pod::is_live);
         if earlier.is_none() {
@@ -83,7 +83,7 @@ impl Provider {
     /// Has what runs of the version before finish what is under way, and stops it. The gateway
     /// starts the new one: at once if requests wait or replicas are kept, else when one comes.
     async fn replace_running(&self, pod: ChannelId) {
-        let _scaling = self.scales.lock(pod).await;
+        let _scaling = self.scales.take(pod).await;
         self.world.routes.fence(pod).await;
         if let Err(cause) = self.world.engine.scale(pod, 0).await {
             error!(%cause, "replicas of the version before could not be stopped");

@@ -108,7 +108,7 @@ impl Provider {
 
     /// Brings one pod to where it ought to be. One that is being changed is left alone.
     async fn mend(&self, channel: ChannelId, verdict: Verdict, lost: bool) {
-        let Some(_life) = self.lives.try_lock(channel) else { return };
+        let Some(_life) = self.lives.try_take(channel) else { return };
         let mended = async {
             let Some(pod) = self.pod(channel).await?.filter(Pod::is_live) else { return Ok(()) };
             if lost {
@@ -166,7 +166,7 @@ impl Provider {
     async fn open_gate(&self, pod: &Pod) {
         let there = self.memory().gates.contains_key(&pod.channel);
         // Whoever wakes a pod that is routed to again waits until its gate is set.
-        let _opening = if there { None } else { Some(self.scales.lock(pod.channel).await) };
+        let _opening = if there { None } else { Some(self.scales.take(pod.channel).await) };
         if there || self.restore(pod).await {
             let gate = Gate::of(&pod.state);
             self.memory().gates.insert(pod.channel, gate);
@@ -192,7 +192,7 @@ impl Provider {
 
     /// Blobs alone may be of a transfer that broke off: they linger for its repetition.
     async fn take_away_stray(&self, channel: ChannelId, prepared: bool) -> Result<(), Fault> {
-        let Some(_life) = self.lives.try_lock(channel) else { return Ok(()) };
+        let Some(_life) = self.lives.try_take(channel) else { return Ok(()) };
         let known = self.pod(channel).await?;
         if known.as_ref().is_some_and(Pod::is_live) || (!prepared && known.is_none() && self.lingers(channel))
         {

@@ -25,7 +25,7 @@ impl Provider {
     /// The pod may not run, or cannot be started; those of its replicas that run go on.
     #[instrument(skip_all, fields(pod = %pod.short(), replicas))]
     pub async fn wake(&self, pod: ChannelId, replicas: u32) -> Result<Vec<Replica>, WakeRefusal> {
-        let _scaling = self.scales.lock(pod).await;
+        let _scaling = self.scales.take(pod).await;
         let gate = self.memory().gates.get(&pod).copied();
         match gate {
             None => return Err(WakeRefusal::Removed),
@@ -49,7 +49,7 @@ impl Provider {
     /// Some may run.
     #[instrument(skip_all, fields(pod = %pod.short()))]
     pub async fn idle(&self, pod: ChannelId) -> Result<(), EngineError> {
-        let _scaling = self.scales.lock(pod).await;
+        let _scaling = self.scales.take(pod).await;
         match self.world.engine.scale(pod, 0).await {
             Ok(_) | Err(EngineError::Unknown) => Ok(()),
             Err(cause) => Err(cause),
@@ -61,7 +61,7 @@ impl Provider {
     /// # Errors
     /// It may run.
     pub async fn retire(&self, pod: ChannelId, replica: &str) -> Result<(), EngineError> {
-        let _scaling = self.scales.lock(pod).await;
+        let _scaling = self.scales.take(pod).await;
         self.world.engine.stop(pod, replica).await
     }
 

@@ -6,7 +6,8 @@ use crate::{
     Trusted, fitness::Wanted, journal::Journal, open_channel::keep, select_provider::Selected,
 };
 use apocryph_model::{
-    Address, Amount, Blob, ChainError, Channel, Decimal, Endpoint, Manifest, Name, ProvisionRequest,
+    Address, Amount, Blob, ChainError, Channel, Decimal, Endpoint, Manifest, Name, PeerAddress,
+    ProvisionRequest,
 };
 use futures::join;
 use std::path::PathBuf;
@@ -24,6 +25,8 @@ pub struct Order {
     pub fund: Option<Decimal>,
     /// Whether everyone may fetch the images, encrypted as they are, from the provider.
     pub public: bool,
+    /// IPFS nodes that may have the images' ciphertext, for the provider to ask before this machine.
+    pub sources: Vec<PeerAddress>,
 }
 
 /// A pod that was deployed.
@@ -120,7 +123,8 @@ impl Publisher {
         let channel = channel.inspect_err(|error| self.take_back(site, error))?;
         let delivered = async {
             let request = self.ship(&site.trusted, id, collected, encrypted?, journal).await?;
-            let request = ProvisionRequest { public: order.public, ..request };
+            let request =
+                ProvisionRequest { public: order.public, sources: order.sources.clone(), ..request };
             let published = if order.public { request.blobs.clone() } else { vec![] };
             let endpoints = self.provision(&site.trusted, id, request).await?;
             self.confirm(endpoints, journal)?;

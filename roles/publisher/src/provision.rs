@@ -1,6 +1,6 @@
 //! `provision` and `confirm`: the provider makes the pod and tells where it is reached.
 
-use crate::{Error, Evidence, LinkError, Publisher, Step, Trusted, journal::Journal};
+use crate::{Error, Event, Evidence, LinkError, Publisher, Step, Trusted, journal::Journal};
 use apocryph_model::{ChannelId, Endpoint, Fault, Progress, ProvisionRequest};
 use std::time::Duration;
 
@@ -52,6 +52,9 @@ impl Publisher {
         match progress {
             Progress::Channel => self.reporter.stage(Step::Provision, "channel"),
             Progress::Fetch { done, total } => self.reporter.bytes(Step::Provision, done, total),
+            Progress::Source { source, problem } => {
+                self.reporter.report(Event::SourceTrouble { source, problem });
+            }
             Progress::Unpack => self.reporter.stage(Step::Provision, "unpack"),
             Progress::Route => self.reporter.stage(Step::Provision, "route"),
         }

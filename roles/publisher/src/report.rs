@@ -1,7 +1,7 @@
 //! How the steps tell what they are doing.
 
 use crate::Money;
-use apocryph_model::{Address, ChannelId, Digest, Endpoint, Name, TransactionId};
+use apocryph_model::{Address, ChannelId, Digest, Endpoint, Name, PeerAddress, TransactionId};
 use serde::Serialize;
 use std::fmt;
 
@@ -134,6 +134,13 @@ pub enum Event {
         /// Why not.
         reason: String,
     },
+    /// An IPFS node does not give the provider what it is asked for.
+    SourceTrouble {
+        /// Which.
+        source: PeerAddress,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The pod was not deployed, but the channel that pays for it is open.
     StillOpen {
         /// The pod.
@@ -153,6 +160,11 @@ pub enum Event {
 }
 
 impl Event {
+    /// What a node did not do for the provider, for people.
+    pub fn source_trouble(source: &PeerAddress, problem: &str) -> String {
+        format!("{source} does not help: {problem}; the rest comes from the next source, or from here")
+    }
+
     /// What to do about a channel that is still open, for people.
     pub fn advice_on_open(name: &Name, balance: &Money) -> String {
         format!(

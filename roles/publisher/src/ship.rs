@@ -122,6 +122,7 @@ impl Publisher {
             image_key: encrypted.key,
             blobs: published.collect(),
             public: false,
+            sources: vec![],
         })
     }
 

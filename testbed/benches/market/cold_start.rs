@@ -18,19 +18,9 @@ use crate::clock::Door;
 const RUNS: usize = 50;
 const PORT: u16 = 8080;
 const PATIENCE: Duration = Duration::from_secs(60);
-const MANIFEST: &str = "\
-name: NAME
-containers:
-  - name: main
-    image: oci:images:NAME
-    ports:
-      - http: 8080
-    resources: {cpu: 1, memory: 64Mi, storage: 64Mi}
-scale: {min: 0, max: 1, idle: 1s}
-";
 
 pub(crate) async fn measure(bench: &Bench) -> Figure {
-    bench.write("cold", &images::page("hello", Vec::new()).unwrap(), MANIFEST);
+    bench.write("cold", &images::page("hello", Vec::new()).unwrap(), PORT, "1s");
     let door = Door::of(&bench.deploy("cold").await);
     let daemon = &bench.market.daemons[0];
     // Also the first start: what only that one reads from the disk is not measured.

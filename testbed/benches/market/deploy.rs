@@ -14,23 +14,14 @@ use crate::clock::Door;
 
 const RUNS: usize = 10;
 const BALLAST: u64 = 50 << 20;
+const PORT: u16 = 8080;
 const TARGET: f64 = 4.0;
-const MANIFEST: &str = "\
-name: NAME
-containers:
-  - name: main
-    image: oci:images:NAME
-    ports:
-      - http: 8080
-    resources: {cpu: 1, memory: 64Mi, storage: 64Mi}
-scale: {min: 0, max: 1, idle: 60s}
-";
 
 pub(crate) async fn measure(bench: &Bench) -> Figure {
     let mut runs = Vec::new();
     for run in 0..RUNS {
         let name = format!("big{run}");
-        bench.write(&name, &images::page("hello", ballast()).unwrap(), MANIFEST);
+        bench.write(&name, &images::page("hello", ballast()).unwrap(), PORT, "60s");
         let begun = Instant::now();
         let door = Door::of(&bench.deploy(&name).await);
         block_in_place(|| door.first_byte());

@@ -1,17 +1,21 @@
 //! What people see of the real programs, as figures, a line of JSON each: how long a request waits
 //! for a pod at zero, how long a deploy takes to its first byte, what a warm request costs. Needs
-//! root. Those whose names are given (`cold_start`, `deploy`, `proxy`), or all.
+//! root. Those whose names are given (`cold_start`, `deploy`, `proxy`), or all. With
+//! `ENGINE=kubernetes`, what a cluster adds, on the one that the environment tells of.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark that fails has nothing to report")]
 
 mod alone;
 mod clock;
+mod cluster;
 mod cold_start;
 mod deploy;
 mod nginx;
+mod peer;
 mod proxy;
 
 use apocryph_testbed::cli::{Cli, Said};
+use apocryph_testbed::cluster::Cluster;
 use apocryph_testbed::daemon::Offer;
 use apocryph_testbed::layout::Image;
 use apocryph_testbed::market::Market;
@@ -26,21 +30,32 @@ struct Bench {
 
 #[tokio::main]
 async fn main() {
-    let mut market = Market::open().await.unwrap();
+    let is_cluster = std::env::var("ENGINE").is_ok_and(|engine| engine == "kubernetes");
+    let cluster = is_cluster.then(|| Cluster::of_environment().unwrap());
+    let mut market = Market::open_on(cluster.clone()).await.unwrap();
     market.add_provider(&Offer { name: "bench".into(), account: 8, price: 3 }).await.unwrap();
     let publisher = market.publisher(PUBLISHER).await.unwrap();
     let mut bench = Bench { market, publisher };
-    if is_wanted("cold_start") {
-        println!("{}", cold_start::measure(&bench).await);
-    }
-    if is_wanted("deploy") {
-        println!("{}", deploy::measure(&bench).await);
-    }
-    if is_wanted("proxy") {
-        println!("{}", proxy::measure(&mut bench).await);
+    match cluster {
+        Some(cluster) => {
+            cluster::measure(&bench, &cluster).await.iter().for_each(|figure| println!("{figure}"))
+        }
+        None => on_this_machine(&mut bench).await,
     }
     for daemon in &mut bench.market.daemons {
         daemon.stop().await.unwrap();
+    }
+}
+
+async fn on_this_machine(bench: &mut Bench) {
+    if is_wanted("cold_start") {
+        println!("{}", cold_start::measure(bench).await);
+    }
+    if is_wanted("deploy") {
+        println!("{}", deploy::measure(bench).await);
+    }
+    if is_wanted("proxy") {
+        println!("{}", proxy::measure(bench).await);
     }
 }
 
@@ -51,10 +66,11 @@ fn is_wanted(name: &str) -> bool {
 }
 
 impl Bench {
-    /// Writes a manifest, and the image that it names like the pod.
-    fn write(&self, name: &str, image: &Image, manifest: &str) {
+    /// Writes an image that serves HTTP at a port, and a manifest for it.
+    fn write(&self, name: &str, image: &Image, port: u16, idle: &str) {
         image.write_to(&self.publisher.folder.join("images"), name).unwrap();
-        let manifest = manifest.replace("NAME", name);
+        let manifest = include_str!("pod.yaml").replace("NAME", name);
+        let manifest = manifest.replace("PORT", &port.to_string()).replace("IDLE", idle);
         std::fs::write(self.publisher.folder.join(format!("{name}.yaml")), manifest).unwrap();
     }
 

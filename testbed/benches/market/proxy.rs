@@ -26,16 +26,6 @@ const SECONDS: &str = "-d4s";
 /// Of nginx's requests per second of processor time.
 const TARGET: f64 = 0.9;
 const PORT: u16 = 80;
-const MANIFEST: &str = "\
-name: NAME
-containers:
-  - name: main
-    image: oci:images:NAME
-    ports:
-      - http: 80
-    resources: {cpu: 1, memory: 64Mi, storage: 64Mi}
-scale: {min: 0, max: 1, idle: 10m}
-";
 
 /// A proxy under load: its process, and where it listens.
 struct Proxy<'a> {
@@ -45,7 +35,7 @@ struct Proxy<'a> {
 }
 
 pub(crate) async fn measure(bench: &mut Bench) -> Figure {
-    bench.write("warm", &images::silent_nginx("hello").unwrap(), MANIFEST);
+    bench.write("warm", &images::silent_nginx("hello").unwrap(), PORT, "10m");
     let door = Door::of(&bench.deploy("warm").await);
     let daemon = &mut bench.market.daemons[0];
     tokio::task::block_in_place(|| door.first_byte());

@@ -56,6 +56,18 @@ func Decrypt(cluster layout.Cluster, file string) error {
 	return os.WriteFile(cluster.Path("image-keys", hex.EncodeToString(sum[:8])), key, 0o600)
 }
 
+// Keys has the node ask a key provider, by ocicrypt's protocol, for the keys of layers that name it.
+func Keys(cluster layout.Cluster, provider string) error {
+	if _, _, err := net.SplitHostPort(provider); err != nil {
+		return fmt.Errorf("a key provider is named HOST:PORT: %w", err)
+	}
+	if _, runs := running(cluster); !runs {
+		return fmt.Errorf("cluster %s does not run: make cluster", cluster.Name)
+	}
+	text := fmt.Sprintf("{\"key-providers\": {\"apocryph\": {\"grpc\": %q}}}\n", provider)
+	return os.WriteFile(cluster.Path("key-providers.json"), []byte(text), 0o644)
+}
+
 // Enter becomes a program in the node's namespaces.
 func Enter(cluster layout.Cluster, words []string) error {
 	first, runs := running(cluster)

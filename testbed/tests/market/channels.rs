@@ -119,6 +119,7 @@ pub(crate) fn request(terms: Terms, pod: PodId, spec: Blob) -> ProvisionRequest 
         spec_key: [1; 32],
         image_key: vec![2; 32],
         blobs: Vec::new(),
+        sources: vec![],
         public: false,
     }
 }

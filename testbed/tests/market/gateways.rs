@@ -34,7 +34,7 @@ fn front(daemon: &Daemon) -> Option<u32> {
 }
 
 async fn starts(daemon: &Daemon) -> io::Result<u32> {
-    let meters = daemon.meters().await?;
+    let meters = daemon.metrics().await?;
     let line = meters.lines().find_map(|line| line.strip_prefix("apocryph_gateway_starts_total "));
     line.unwrap_or("0").parse().map_err(io::Error::other)
 }

@@ -1,10 +1,12 @@
 //! What is public of a market, fetched by an IPFS node that knows nothing of it.
 
+use std::io;
+
 use apocryph_seal::sha256;
-use apocryph_testbed::kubo::Kubo;
+use apocryph_testbed::{cli::Cli, kubo::Kubo};
 use serde_json::Value;
 
-use crate::pods::{close, deploy, end, run, write};
+use crate::pods::{ask, close, deploy, end, insist, run, write};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kubo_fetches_a_providers_description_and_published_images_by_cid() {
@@ -34,6 +36,19 @@ async fn kubo_fetches_a_providers_description_and_published_images_by_cid() {
         assert!(!bytes.windows(12).any(|part| part == b"srv/cgi-bin/"), "a layer in the clear");
     }
 
+    // The provider lets go of the pod, and then fetches it from the node that has it now.
+    run(&publisher, &["unlock", "pair"]).await.unwrap();
+    insist("the pod is ended", async || ended(&publisher).await).await;
+    run(&publisher, &["unlock", "pair", "--cancel"]).await.unwrap();
+    let before = sent(&kubo);
+    let source = kubo.address("/tcp/").unwrap();
+    let again = ["deploy", "--file", "pair.yaml", "--accept-unattested", "--public", "--source", &source];
+    let again = insist("it is deployed again", async || run(&publisher, &again).await).await;
+    assert_eq!(again["published"].as_array().unwrap(), published, "the same ciphertext");
+    let size: u64 = published.iter().map(|blob| blob["size"].as_u64().unwrap()).sum();
+    assert!(sent(&kubo) - before >= size, "{} of {size} bytes", sent(&kubo) - before);
+    assert_eq!(ask(&publisher, "pair", "/cgi-bin/ask").await.unwrap().status, 200);
+
     // Once it is not public any more, whoever did not fetch it in time cannot.
     deploy(&publisher, "pair").await.unwrap();
     for blob in published {
@@ -42,6 +57,20 @@ async fn kubo_fetches_a_providers_description_and_published_images_by_cid() {
     }
     end(&publisher, "pair").await;
     close(market).await;
+}
+
+/// How many bytes of blocks a node has given away.
+fn sent(kubo: &Kubo) -> u64 {
+    let told: Value = serde_json::from_str(&kubo.text(&["bitswap", "stat", "--enc=json"]).unwrap()).unwrap();
+    told["DataSent"].as_u64().unwrap()
+}
+
+async fn ended(publisher: &Cli) -> io::Result<()> {
+    let status = run(publisher, &["status", "pair"]).await?;
+    match status["phase"] == "evicted" {
+        true => Ok(()),
+        false => Err(io::Error::other(status.to_string())),
+    }
 }
 
 /// None, with the reason printed, where there is no Kubo.

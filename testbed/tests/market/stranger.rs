@@ -216,6 +216,7 @@ fn encode(request: &ProvisionRequest) -> Vec<u8> {
         spec_key: request.spec_key.to_vec().into(),
         image_key: request.image_key.clone().into(),
         blobs: request.blobs.iter().map(blob).collect(),
+        sources: vec![],
         public: request.public,
     }
     .encode_to_vec()

@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
 
-use crate::pods::{ask, close, deploy, end, run, write};
+use crate::pods::{ask, close, deploy, end, run, take_back, write, write_single};
 
 const FIRST: usize = 0;
 const SECOND: usize = 1;
@@ -26,6 +26,7 @@ async fn two_publishers_cannot_reach_read_or_stop_each_others_pods() {
     assert_eq!(ask(&first, "own", "/cgi-bin/ask").await.unwrap().status, 200);
     cannot_speak_for(&market, &first, "own").await;
     cannot_reach(&market, &second).await;
+    cannot_take_the_name(&first, &second).await;
     assert_eq!(ask(&first, "own", "/cgi-bin/ask").await.unwrap().status, 200);
     end(&first, "own").await;
     end(&second, "other").await;
@@ -63,6 +64,19 @@ fn adopt(from: &Path, to: &Path, old: &str, new: &str) {
             std::fs::write(target, text.replace(old, new)).unwrap();
         }
     }
+}
+
+/// A host name is whose pod has it.
+async fn cannot_take_the_name(owner: &Cli, other: &Cli) {
+    let status = run(owner, &["status", "own"]).await.unwrap();
+    let host = status["endpoints"][0]["host"].as_str().unwrap();
+    write_single(other, "thief", "[/bin/true]");
+    let manifest = other.folder.join("thief.yaml");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    std::fs::write(manifest, text.replace("http: 8080", &format!("{{http: 8080, host: {host}}}"))).unwrap();
+    let refused = deploy(other, "thief").await.unwrap_err().to_string();
+    assert!(refused.contains(host), "{refused}");
+    take_back(other, "thief").await;
 }
 
 /// From within its own pod, the pod of the other at its own address.

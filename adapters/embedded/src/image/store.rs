@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use apocryph_model::{Address, Digest};
 
 use crate::host_error::{Doing as _, HostError};
+use crate::tree;
 
 const PARTIAL: &str = ".partial-";
 
@@ -34,7 +35,7 @@ impl LayerStore {
         let store = Self { root };
         for publisher in store.entries(&store.root)? {
             for path in store.entries(&publisher)?.into_iter().filter(|path| is_partial(path)) {
-                fs::remove_dir_all(&path).doing(format!("remove {}", path.display()))?;
+                tree::remove(&path).doing(format!("remove {}", path.display()))?;
             }
         }
         Ok(store)
@@ -76,7 +77,7 @@ impl LayerStore {
         let parent = self.of(publisher);
         for path in self.entries(&parent)? {
             if !used.contains(&path) && !is_partial(&path) {
-                fs::remove_dir_all(&path).doing(format!("remove {}", path.display()))?;
+                tree::remove(&path).doing(format!("remove {}", path.display()))?;
             }
         }
         // Stays while another pod of the publisher has layers.
@@ -111,11 +112,8 @@ impl Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        match fs::remove_dir_all(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(path = %self.path.display(), %error, "a partial layer stays until the next start");
-            }
-            _ => {}
+        if let Err(error) = tree::remove(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "a partial layer stays until the next start");
         }
     }
 }

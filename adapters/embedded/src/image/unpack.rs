@@ -24,6 +24,7 @@ use rustix::io::Errno;
 
 use super::tar_stream::{EntryKind, TarEntry, TarStream};
 use crate::rooted::{Rooted, split_last};
+use crate::tree;
 
 /// The longest path, as the kernel bounds it.
 const MAX_PATH: usize = 4096;
@@ -171,7 +172,7 @@ impl Place<'_> {
             Err(Errno::ISDIR | Errno::PERM) => {
                 // Goes through the descriptor, so that no link on the way is followed.
                 let parent = format!("/proc/self/fd/{}", self.parent.as_raw_fd());
-                std::fs::remove_dir_all(Path::new(&parent).join(self.name)).map_err(UnpackError::Host)
+                tree::remove(&Path::new(&parent).join(self.name)).map_err(UnpackError::Host)
             }
             Err(error) => Err(error.into()),
         }

@@ -11,6 +11,10 @@ use crate::config::Config;
 const NOT_PUBLIC: &str = "0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, \
                           172.16.0.0/12, 192.0.0.0/24, 192.168.0.0/16, 198.18.0.0/15, 224.0.0.0/3";
 
+/// Connections that a replica may have beyond the host at a time: all tenants' are in one table of the
+/// kernel's, which one of them could fill.
+const MOST_CONNECTIONS: u32 = 4096;
+
 /// Installs the table, in place of an earlier one.
 pub(super) fn install(config: &Config) -> io::Result<()> {
     nft(&ruleset(config))
@@ -44,9 +48,15 @@ fn ruleset(config: &Config) -> String {
     oifname "{bridge}" ct state established,related accept
     oifname "{bridge}" drop
   }}
+  set connections {{
+    type ipv4_addr
+    size 65536
+    flags dynamic
+  }}
   chain from_pods {{
     meta nfproto ipv6 drop
     ip saddr != {subnet} drop
+    ct state new add @connections {{ ip saddr ct count over {MOST_CONNECTIONS} }} drop
 {dns}    ip daddr {{ {NOT_PUBLIC} }} drop
     accept
   }}

@@ -13,6 +13,7 @@
 mod compose;
 mod ended;
 mod live;
+mod measured;
 mod spare;
 mod spares;
 
@@ -31,7 +32,7 @@ use crate::config::{CGROUP, Config};
 use crate::host_error::{Doing as _, HostError};
 use crate::network::{Network, Traffic};
 use crate::pod_store::{PodStore, remove_all};
-use crate::replica_files::{Bounded, End, Record, Started, StopCommand, boot_ms, read_json};
+use crate::replica_files::{End, Record, Started, StopCommand, boot_ms, read_json};
 use crate::run_dir::RunDir;
 pub(crate) use compose::Prepared;
 use ended::{Ended, EndedReplicas};
@@ -195,19 +196,17 @@ impl Replicas {
         paths.collect()
     }
 
-    /// What must be kept from growing, by replica.
-    pub(crate) fn bounded(&self) -> Vec<(String, Vec<Bounded>)> {
-        let live = lock(&self.live);
-        live.values().map(|live| (live.record.id.clone(), live.record.bounded.clone())).collect()
-    }
-
     /// Ends a replica and returns when nothing but its last reading is left. One that is not there
     /// is no error.
-    pub(crate) async fn stop(&self, id: &str, fault: Option<Fault>) -> Result<(), HostError> {
+    pub(crate) async fn stop(&self, id: &str) -> Result<(), HostError> {
+        self.stop_by(id, StopCommand { fault: None, at_once: false }).await
+    }
+
+    async fn stop_by(&self, id: &str, command: StopCommand) -> Result<(), HostError> {
         let Some(live) = lock(&self.live).get(id).cloned() else { return Ok(()) };
         tracing::info!(replica = id, "stop");
         // It fails where the shim is ending already.
-        let _ = live.ask_to_stop(&StopCommand { fault }).await;
+        let _ = live.ask_to_stop(&command).await;
         let patience = self.config.stop_grace + SHIM_GRACE;
         if tokio::time::timeout(patience, live.gone()).await.is_ok() {
             return Ok(());

@@ -15,10 +15,10 @@ use crate::rooted::Rooted;
 
 /// System calls that no container needs and that reach far into the kernel are refused; see the
 /// file for which are allowed.
-const SECCOMP: &str = include_str!("seccomp.json");
+const SECCOMP: &str = include_str!("../../../../deploy/seccomp.json");
 
 /// Processes and threads of one container.
-const MOST_PIDS: u32 = 4096;
+const MOST_PIDS: u32 = 1024;
 /// In microseconds; the kernel's own default.
 const CPU_PERIOD: u32 = 100_000;
 
@@ -170,4 +170,47 @@ fn bind(mount: &BindMount) -> Value {
         "source": mount.source,
         "options": ["rbind", "nosuid", "nodev", access],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use apocryph_model::Bytes;
+
+    fn container() -> ContainerPlan {
+        let volume =
+            BindMount { source: "/data/volumes/keep".into(), destination: "/keep".into(), read_only: false };
+        let secret =
+            BindMount { source: "/run/secrets/key".into(), destination: "/key".into(), read_only: true };
+        ContainerPlan {
+            name: "main".parse().unwrap(),
+            layers: Vec::new(),
+            scratch: "/data/scratch/r/main".into(),
+            args: vec!["/bin/serve".into()],
+            env: vec![("KEY".into(), "value".into())],
+            working_dir: "/srv".into(),
+            user: None,
+            mounts: vec![volume, secret],
+            cpu: Millicores(1500),
+            memory: Bytes(32 << 20),
+            cgroup: "/apocryph/test/r/main".into(),
+            stop_signal: None,
+        }
+    }
+
+    #[test]
+    fn a_container_is_confined() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, replica) = (dir.path().join("root"), ReplicaDir("/run/replicas/r".into()));
+        std::fs::create_dir(&root).unwrap();
+        let cgroups = Cgroups::V1 { trees: Vec::new(), cpuacct: "/none".into(), memory: "/none".into() };
+        write(dir.path(), &root, &replica, &container(), &cgroups).unwrap();
+        let mut config: Value =
+            serde_json::from_slice(&std::fs::read(dir.path().join("config.json")).unwrap()).unwrap();
+        // The profile stands in a file, and the host says how many files may be open.
+        config["linux"].as_object_mut().unwrap().remove("seccomp").unwrap();
+        config["root"]["path"] = "root".into();
+        config["process"]["rlimits"][0] = "RLIMIT_NOFILE".into();
+        insta::assert_json_snapshot!(config);
+    }
 }

@@ -18,6 +18,7 @@
 
 mod bundle;
 mod mounts;
+mod pace;
 mod runtime;
 mod start_error;
 mod supervisor;

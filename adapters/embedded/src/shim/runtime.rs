@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::start_error::StartError;
 use crate::host_error::{Doing as _, HostError};
-use crate::replica_files::Plan;
+use crate::replica_files::{ContainerPlan, Plan};
 
 /// How much of the runtime's log is read, in bytes.
 const MAX_LOG: usize = 64 << 10;
@@ -26,10 +26,16 @@ const COMMAND_PROBLEMS: [&str; 6] = [
     "chdir",
 ];
 
+/// What they say when something else stands where a volume is to be mounted.
+const MOUNT_PROBLEMS: [&str; 3] =
+    ["No such file or directory", "Not a directory", "Too many levels of symbolic links"];
+
 /// A container that the runtime is starting.
 pub(super) struct Starting {
     runtime: Child,
     container: String,
+    /// Where volumes are mounted.
+    mounts: Vec<String>,
     log: PathBuf,
     pid_file: PathBuf,
 }
@@ -44,7 +50,7 @@ struct LogLine {
 /// Has the runtime create and start the container of the bundle `dir`.
 pub(super) fn begin(
     plan: &Plan,
-    container: &str,
+    container: &ContainerPlan,
     dir: &Path,
     stdout: OwnedFd,
     stderr: OwnedFd,
@@ -59,13 +65,14 @@ pub(super) fn begin(
         .arg(&pid_file)
         .arg("--bundle")
         .arg(dir)
-        .arg(runtime_id(&plan.replica, container))
+        .arg(runtime_id(&plan.replica, container.name.as_str()))
         .stdin(Stdio::null())
         .stdout(stdout)
         .stderr(stderr)
         .spawn();
     let runtime = runtime.doing(format!("run {}", plan.runtime.display()))?;
-    Ok(Starting { runtime, container: container.into(), log, pid_file })
+    let mounts = container.mounts.iter().map(|mount| mount.destination.clone()).collect();
+    Ok(Starting { runtime, container: container.name.to_string(), mounts, log, pid_file })
 }
 
 /// How the runtime knows a container.
@@ -82,6 +89,9 @@ impl Starting {
             return Ok(pid);
         }
         let problem = self.problem();
+        if let Some(path) = mount_in_the_way(&self.mounts, &problem) {
+            return Err(StartError::Mount { container: self.container, path: path.into(), problem });
+        }
         if COMMAND_PROBLEMS.iter().any(|known| problem.contains(known)) {
             return Err(StartError::Command { container: self.container, problem });
         }
@@ -97,7 +107,33 @@ impl Starting {
     }
 }
 
+/// The mount of whose place the runtime complains: crun names it as `path/of/it`, runc as "/path/of/it".
+fn mount_in_the_way<'a>(mounts: &'a [String], problem: &str) -> Option<&'a str> {
+    let complains = |path: &&String| {
+        problem.contains(&format!("`{}`", path.trim_start_matches('/')))
+            || problem.contains(&format!("\"{path}\""))
+    };
+    let known = MOUNT_PROBLEMS.iter().any(|known| problem.to_lowercase().contains(&known.to_lowercase()));
+    mounts.iter().filter(|_| known).find(complains).map(String::as_str)
+}
+
 fn read_pid(file: &Path) -> io::Result<Pid> {
     let text = io::read_to_string(File::open(file)?)?;
     text.trim().parse().map(Pid::from_raw).map_err(|_| io::ErrorKind::InvalidData.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_in_a_mounts_way_is_found() {
+        let mounts = ["/keep".to_owned(), "/keep/inner".to_owned()];
+        let found = |problem| mount_in_the_way(&mounts, problem);
+        assert_eq!(found("openat2 `keep/inner`: No such file or directory"), Some("/keep/inner"));
+        let runc = "error mounting \"/data\" to rootfs at \"/keep\": mkdir /r/keep: not a directory";
+        assert_eq!(found(runc), Some("/keep"));
+        assert_eq!(found("mount `/data` to `keep`: Input/output error"), None);
+        assert_eq!(found("openat2 `other`: No such file or directory"), None);
+    }
 }

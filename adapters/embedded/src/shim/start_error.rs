@@ -15,6 +15,9 @@ pub(super) enum StartError {
     /// The runtime's own words about the image's command.
     #[error("container {container} cannot be started: {problem}")]
     Command { container: String, problem: String },
+    /// What stands where a volume is to be mounted, in the runtime's own words.
+    #[error("container {container}: nothing can be mounted at {path}: {problem}")]
+    Mount { container: String, path: String, problem: String },
     #[error(transparent)]
     Host(#[from] HostError),
 }
@@ -26,6 +29,7 @@ impl StartError {
             Self::User { .. } => "user-unknown",
             Self::WorkingDir { .. } => "working-dir",
             Self::Command { .. } => "command",
+            Self::Mount { .. } => "mount",
         };
         StartReport::Pod(Fault::lasting(Who::Publisher, code, self.to_string()))
     }

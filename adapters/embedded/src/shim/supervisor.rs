@@ -15,6 +15,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, pipe2};
 
+use super::pace::Pace;
 use super::runtime;
 use super::start_error::StartError;
 use crate::cgroup::Cgroups;
@@ -44,6 +45,7 @@ struct Member {
     pid: Option<Pid>,
     streams: [Option<Stream>; 2],
     log: ContainerLog,
+    pace: Pace,
 }
 
 struct Stream {
@@ -110,12 +112,14 @@ impl Supervisor {
         self.note_end().doing("note the end")
     }
 
-    /// The sources that have something, at the latest when the grace is over.
+    /// The sources that have something, at the latest when the grace is over, or a container may
+    /// write again.
     fn wait(&self) -> io::Result<Vec<Source>> {
-        let sources = self.sources();
+        let now = Instant::now();
+        let sources = self.sources(now);
         let mut fds: Vec<PollFd<'_>> =
             sources.iter().map(|(_, fd)| PollFd::new(*fd, PollFlags::POLLIN)).collect();
-        match poll(&mut fds, self.timeout()) {
+        match poll(&mut fds, self.timeout(now)) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -123,12 +127,13 @@ impl Supervisor {
         Ok(ready.map(|(_, (source, _))| *source).collect())
     }
 
-    fn sources(&self) -> Vec<(Source, BorrowedFd<'_>)> {
+    fn sources(&self, now: Instant) -> Vec<(Source, BorrowedFd<'_>)> {
         let mut sources =
             vec![(Source::Signals, self.signals.as_fd()), (Source::Listener, self.listener.as_fd())];
         let commands = self.commands.iter().enumerate();
         sources.extend(commands.map(|(n, command)| (Source::Command(n), command.stream.as_fd())));
-        for (m, member) in self.members.iter().enumerate() {
+        let open = self.members.iter().enumerate().filter(|(_, member)| member.pace.wait(now).is_none());
+        for (m, member) in open {
             let streams = member.streams.iter().enumerate();
             sources.extend(
                 streams.filter_map(|(s, stream)| Some((Source::Output(m, s), stream.as_ref()?.pipe.as_fd()))),
@@ -137,9 +142,11 @@ impl Supervisor {
         sources
     }
 
-    fn timeout(&self) -> PollTimeout {
+    fn timeout(&self, now: Instant) -> PollTimeout {
         let kill_at = self.stopping.as_ref().and_then(|stopping| stopping.kill_at);
-        let left = kill_at.map(|at| at.saturating_duration_since(Instant::now()));
+        let left = kill_at.map(|at| at.saturating_duration_since(now));
+        let left =
+            left.into_iter().chain(self.members.iter().filter_map(|member| member.pace.wait(now))).min();
         // Rounded up, or the last millisecond would be spent asking.
         let millis = left.map(|left| u32::try_from(left.as_millis() + 1).unwrap_or(u32::MAX));
         millis.map_or(PollTimeout::NONE, |ms| PollTimeout::try_from(ms).unwrap_or(PollTimeout::MAX))
@@ -184,8 +191,11 @@ impl Supervisor {
         }
         if command.bytes.ends_with(b"\n") {
             let bytes = std::mem::take(&mut command.bytes);
-            if let Ok(StopCommand { fault }) = serde_json::from_slice(&bytes) {
+            if let Ok(StopCommand { fault, at_once }) = serde_json::from_slice(&bytes) {
                 self.stop(fault);
+                if let (Some(stopping), true) = (&mut self.stopping, at_once) {
+                    stopping.kill_at = Some(Instant::now());
+                }
             }
         }
     }
@@ -280,7 +290,10 @@ impl Member {
                 lines.finish(stream == 1, &mut self.log);
                 self.streams[stream] = None;
             }
-            Ok(read) => lines.take(&buffer[..read], stream == 1, &mut self.log),
+            Ok(read) => {
+                let written = lines.take(&buffer[..read], stream == 1, &mut self.log);
+                self.pace.take(written, Instant::now());
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
@@ -297,10 +310,10 @@ fn begin(
     let log = ContainerLog::create(log).doing("create a log file")?;
     let pipe = || pipe2(nix::fcntl::OFlag::O_CLOEXEC).doing("make a pipe");
     let ((stdout, stdout_end), (stderr, stderr_end)) = (pipe()?, pipe()?);
-    let name = container.name.as_str();
-    let starting = runtime::begin(plan, name, &dir.container(&container.name), stdout_end, stderr_end)?;
+    let starting = runtime::begin(plan, container, &dir.container(&container.name), stdout_end, stderr_end)?;
     let stream = |pipe: std::os::fd::OwnedFd| Some(Stream { pipe: pipe.into(), lines: Lines::default() });
-    Ok((starting, Member { pid: None, streams: [stream(stdout), stream(stderr)], log }))
+    let (streams, pace) = ([stream(stdout), stream(stderr)], Pace::new(Instant::now()));
+    Ok((starting, Member { pid: None, streams, log, pace }))
 }
 
 /// By name, with or without `SIG`, or number; SIGTERM for what is none.

@@ -4,22 +4,21 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests tell by panics and lines")]
 
-use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use apocryph_embedded::{Config, EmbeddedEngine};
-use apocryph_model::{Digest, LogQuery};
+use apocryph_model::{ChannelId, Digest, LogQuery};
+use apocryph_oci::registry::serve;
 use apocryph_provider::Engine;
-use apocryph_seal::{DeploymentKey, LayerEncryptor, LayerKeys, encrypted_media_type, sha256};
+use apocryph_seal::sha256;
 use apocryph_testbed::engine_conformance::{PodUnderTest, Subject};
-use apocryph_testbed::layout::Image;
+use apocryph_testbed::shipyard::Shipyard;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -34,17 +33,12 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
-pub(crate) const TOKEN: &str = "open-sesame";
-
-type Blobs = Arc<Mutex<HashMap<String, Bytes>>>;
-
 /// The engine under test and what it stands on.
 pub(crate) struct Bench {
     pub(crate) config: Config,
     pub(crate) name: String,
     pub(crate) engine: Option<EmbeddedEngine>,
-    pub(crate) key: DeploymentKey,
-    pub(crate) blobs: Blobs,
+    pub(crate) shipyard: Shipyard,
     pub(crate) dir: TempDir,
     small_disk: bool,
 }
@@ -75,13 +69,14 @@ impl Bench {
     async fn new() -> Self {
         let dir = tempfile::Builder::new().prefix("ape").tempdir_in("/tmp").unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let blobs = Blobs::default();
+        let shipyard = Shipyard::new().unwrap();
         let registry = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, blobs.clone()));
+        let (files, grants) = (shipyard.files(), shipyard.grants.clone());
+        tokio::spawn(serve(listener, files, grants, std::future::pending()));
         let name = fresh_name();
         let config = config(&name, dir.path(), registry);
         let engine = Some(EmbeddedEngine::open(config.clone()).await.unwrap());
-        Self { config, name, engine, key: DeploymentKey::generate().unwrap(), blobs, small_disk: false, dir }
+        Self { config, name, engine, shipyard, small_disk: false, dir }
     }
 
     pub(crate) fn engine(&self) -> &EmbeddedEngine {
@@ -89,31 +84,13 @@ impl Bench {
     }
 
     /// Puts a blob where the engine pulls from.
-    pub(crate) fn put(&self, bytes: impl Into<Bytes>) -> Digest {
-        let bytes = bytes.into();
-        let digest = sha256(&bytes);
-        self.blobs.lock().unwrap().insert(digest.to_string(), bytes);
-        digest
+    pub(crate) fn put(&self, bytes: &[u8]) -> Digest {
+        self.shipyard.put(bytes).unwrap()
     }
 
     /// Puts a layer, encrypted, and gives its descriptor.
     pub(crate) fn put_layer(&self, media_type: &str, plain: &[u8]) -> Value {
-        let (descriptor, _) = self.encrypt(media_type, plain);
-        descriptor
-    }
-
-    fn encrypt(&self, media_type: &str, plain: &[u8]) -> (Value, LayerKeys) {
-        let mut encryptor = LayerEncryptor::new().unwrap();
-        let ciphertext = encryptor.update(plain).unwrap().to_vec();
-        let encrypted = encryptor.finish().unwrap();
-        let public = self.key.public().unwrap();
-        let annotations = encrypted.keys.to_annotations(&[&public]).unwrap();
-        let digest = self.put(ciphertext);
-        let media_type = encrypted_media_type(media_type);
-        let descriptor = json!({
-            "mediaType": media_type, "digest": digest, "size": encrypted.size, "annotations": annotations,
-        });
-        (descriptor, encrypted.keys)
+        self.shipyard.put_layer(media_type, plain).unwrap()
     }
 
     /// Puts an image of these layers, which are given as descriptors and uncompressed tar files.
@@ -134,12 +111,12 @@ impl Bench {
             "mediaType": "application/vnd.oci.image.manifest.v1+json",
             "config": {
                 "mediaType": "application/vnd.oci.image.config.v1+json",
-                "digest": self.put(config.to_vec()),
+                "digest": self.put(config),
                 "size": config.len(),
             },
             "layers": layers,
         });
-        self.put(serde_json::to_vec(&manifest).unwrap())
+        self.put(&serde_json::to_vec(&manifest).unwrap())
     }
 
     /// The unpacked layers of all publishers, whole or not.
@@ -182,6 +159,15 @@ impl Bench {
         mount(Some("tmpfs"), &self.config.data_dir, Some("tmpfs"), flags, Some(options.as_str())).unwrap();
         self.small_disk = true;
         self.engine = Some(EmbeddedEngine::open(self.config.clone()).await.unwrap());
+    }
+
+    /// Has the engine pull from a registry that does not look at what it hands out.
+    pub(crate) async fn pull_unseen(&mut self) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        self.config.registry = listener.local_addr().unwrap();
+        let blobs = self.shipyard.blob(Digest([0; 32])).parent().unwrap().to_owned();
+        tokio::spawn(serve_unseen(listener, blobs));
+        self.restart().await;
     }
 
     async fn clean_up(&mut self) {
@@ -239,7 +225,8 @@ fn config(name: &str, dir: &Path, registry: SocketAddr) -> Config {
     config
 }
 
-async fn serve(listener: TcpListener, blobs: Blobs) {
+/// A registry that asks nobody who they are and looks at nothing that it hands out.
+async fn serve_unseen(listener: TcpListener, blobs: PathBuf) {
     while let Ok((stream, _)) = listener.accept().await {
         let blobs = blobs.clone();
         let service = service_fn(move |request| {
@@ -252,13 +239,11 @@ async fn serve(listener: TcpListener, blobs: Blobs) {
     }
 }
 
-fn answer(request: &Request<hyper::body::Incoming>, blobs: &Blobs) -> Response<Full<Bytes>> {
-    let authorised = request.headers().get("authorization").is_some_and(|a| *a == *format!("Bearer {TOKEN}"));
+fn answer(request: &Request<hyper::body::Incoming>, blobs: &Path) -> Response<Full<Bytes>> {
     let digest = request.uri().path().rsplit('/').next().unwrap_or_default();
-    let (status, body) = match blobs.lock().unwrap().get(digest) {
-        _ if !authorised => (StatusCode::UNAUTHORIZED, Bytes::new()),
-        Some(blob) => (StatusCode::OK, blob.clone()),
-        None => (StatusCode::NOT_FOUND, Bytes::new()),
+    let (status, body) = match std::fs::read(blobs.join(digest.trim_start_matches("sha256:"))) {
+        Ok(blob) => (StatusCode::OK, blob.into()),
+        Err(_) => (StatusCode::NOT_FOUND, Bytes::new()),
     };
     Response::builder().status(status).body(Full::new(body)).unwrap()
 }
@@ -269,30 +254,30 @@ impl Subject for Bench {
         self.engine.as_ref().unwrap()
     }
 
-    async fn ship(&mut self, image: &Image) -> Digest {
-        let layout = tempfile::tempdir().unwrap();
-        let written = image.write_to(layout.path(), "latest").unwrap();
-        let blob =
-            |digest: Digest| std::fs::read(layout.path().join("blobs/sha256").join(digest.hex())).unwrap();
-        let mut manifest: Value = serde_json::from_slice(&blob(written.manifest)).unwrap();
-        for layer in manifest["layers"].as_array_mut().unwrap() {
-            let plain = blob(layer["digest"].as_str().unwrap().parse().unwrap());
-            *layer = self.put_layer(layer["mediaType"].as_str().unwrap(), &plain);
+    fn shipyard(&self) -> &Shipyard {
+        &self.shipyard
+    }
+
+    /// At the bridge, at a public address of the host's, and where clouds tell machines their secrets. The
+    /// registry is on loopback.
+    async fn host_services(&mut self) -> Vec<SocketAddr> {
+        let mut services = Vec::new();
+        for address in ["198.20.0.1", "169.254.169.254"] {
+            let added = Command::new("ip").args(["addr", "add", address, "dev", "lo"]).status();
+            assert!(added.unwrap().success());
         }
-        self.put(blob(written.config));
-        self.put(serde_json::to_vec(&manifest).unwrap())
+        let bridge = self.config.subnet.gateway();
+        for address in [bridge, Ipv4Addr::new(198, 20, 0, 1), Ipv4Addr::new(169, 254, 169, 254)] {
+            let listener = TcpListener::bind((address, 0)).await.unwrap();
+            services.push(listener.local_addr().unwrap());
+            // They end with the test.
+            tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+        }
+        services
     }
 
-    fn image_key(&self) -> Vec<u8> {
-        self.key.to_pkcs8().unwrap().to_vec()
-    }
-
-    fn registry_token(&self) -> String {
-        TOKEN.into()
-    }
-
-    fn host_address(&self) -> IpAddr {
-        self.config.subnet.gateway().into()
+    fn log_folder(&self, pod: ChannelId) -> PathBuf {
+        self.config.data_dir.join("logs").join(pod.to_string())
     }
 
     async fn restart(&mut self) {

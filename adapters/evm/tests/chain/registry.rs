@@ -1,11 +1,14 @@
 //! Providers in the Registry of a real chain.
 
-use crate::world;
-use apocryph_evm::{Evm, Key, UNLOCK_DELAYS, deploy};
-use apocryph_model::Offering;
+use crate::world::{self, World};
+use apocryph_evm::{Evm, UNLOCK_DELAYS, deploy};
+use apocryph_model::{Address, Offering};
 use apocryph_provider::Chain as _;
 use apocryph_publisher::Chain as _;
 use apocryph_testbed::chain::DevChain;
+use futures::{StreamExt as _, stream};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 #[tokio::test]
 async fn a_provider_registers_changes_and_leaves() {
@@ -32,18 +35,50 @@ async fn a_provider_registers_changes_and_leaves() {
 }
 
 #[tokio::test]
-async fn more_providers_than_a_page_are_listed() {
+async fn ten_thousand_providers_are_listed() {
     let Some(world) = world::start().await else { return };
-    let mut expected = Vec::new();
-    for number in 0..60 {
-        let key = Key::generate();
-        let offering = Offering { provider: key.address(), ..world.offering(&format!("Provider {number}")) };
-        world.chain.give_coin(key.address(), 10u128.pow(18)).await.unwrap();
-        let evm = Evm::new(world.chain.account(key), world.chain.contracts());
-        evm.register(&offering).await.unwrap();
-        expected.insert(0, offering);
+    let offering = world.offering("One of many");
+    world.provider.register(&offering).await.unwrap();
+    world.provider.unregister().await.unwrap();
+    let registering = registering(&world).await;
+    world.chain.mine(false).await.unwrap();
+    // A block of all; the chain signs for accounts whose keys nobody has.
+    world.chain.call("evm_setBlockGasLimit", json!([format!("0x{:x}", u64::MAX >> 1)])).await.unwrap();
+    world.chain.call("anvil_autoImpersonateAccount", json!([true])).await.unwrap();
+    let strangers: Vec<_> = (1..=10_000).map(stranger).collect();
+    let each = stream::iter(&strangers).map(|who| register(&world, *who, &registering));
+    each.buffer_unordered(16).collect::<Vec<()>>().await;
+    world.chain.mine(true).await.unwrap();
+    world.chain.advance(1).await.unwrap();
+
+    let listed = world.publisher.list_providers().await.unwrap();
+    let providers: BTreeSet<_> = listed.iter().map(|offering| offering.provider).collect();
+    assert_eq!((listed.len(), providers), (10_000, BTreeSet::from_iter(strangers)), "each once");
+    for listed in &listed {
+        assert_eq!(*listed, Offering { provider: listed.provider, ..offering.clone() });
     }
-    assert_eq!(world.publisher.list_providers().await.unwrap(), expected);
+}
+
+/// The transaction by which the provider registered; it is the same for whoever sends it.
+async fn registering(world: &World) -> Value {
+    let filter = json!([{ "address": world.chain.contracts().registry, "fromBlock": "0x0" }]);
+    let logs = world.chain.call("eth_getLogs", filter).await.unwrap();
+    let sent =
+        world.chain.call("eth_getTransactionByHash", json!([logs[0]["transactionHash"]])).await.unwrap();
+    json!({ "to": sent["to"], "data": sent["input"], "gas": "0x100000" })
+}
+
+fn stranger(number: u32) -> Address {
+    let mut address = [0xAB; 20];
+    address[16..].copy_from_slice(&number.to_be_bytes());
+    Address(address)
+}
+
+async fn register(world: &World, who: Address, registering: &Value) {
+    world.chain.give_coin(who, 10u128.pow(18)).await.unwrap();
+    let mut transaction = registering.clone();
+    transaction["from"] = json!(who);
+    world.chain.call("eth_sendTransaction", json!([transaction])).await.unwrap();
 }
 
 #[tokio::test]

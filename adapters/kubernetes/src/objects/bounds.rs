@@ -11,6 +11,21 @@ const ENDING: u64 = 2;
 const PULL_CORES: u64 = 1000;
 const PULL_BYTES: u64 = 1 << 30;
 
+/// What opens a way in, or makes pods by itself.
+const NONE: [&str; 11] = [
+    "count/cronjobs.batch",
+    "count/daemonsets.apps",
+    "count/deployments.apps",
+    "count/ingresses.networking.k8s.io",
+    "count/jobs.batch",
+    "count/replicasets.apps",
+    "count/replicationcontrollers",
+    "count/statefulsets.apps",
+    "services",
+    "services.loadbalancers",
+    "services.nodeports",
+];
+
 /// Bounds the sum over all of the pod's replicas. Nothing in a replica can speak to the API server;
 /// this holds against mistakes.
 pub(super) fn quota(spec: &PodSpec, nodes: u32, metadata: Value) -> Value {
@@ -19,21 +34,17 @@ pub(super) fn quota(spec: &PodSpec, nodes: u32, metadata: Value) -> Value {
     let claims = spec.volumes.iter().filter(|volume| matches!(volume.kind, VolumeKind::Persistent { .. }));
     let cpu = cores((reserved.cpu.0 as u64).saturating_mul(replicas).saturating_add(PULL_CORES));
     let memory = quantity(reserved.memory.0.saturating_mul(replicas).saturating_add(PULL_BYTES));
-    json!({
-        "apiVersion": "v1",
-        "kind": "ResourceQuota",
-        "metadata": metadata,
-        "spec": { "hard": {
-            "pods": (replicas + u64::from(nodes)).to_string(),
-            "requests.cpu": cpu,
-            "requests.memory": memory,
-            "persistentvolumeclaims": claims.count().to_string(),
-            "requests.storage": quantity(spec.persistent().0),
-            "services": "0",
-            "services.loadbalancers": "0",
-            "services.nodeports": "0",
-        } },
-    })
+    let mut hard = json!({
+        "pods": (replicas + u64::from(nodes)).to_string(),
+        "requests.cpu": cpu,
+        "requests.memory": memory,
+        "persistentvolumeclaims": claims.count().to_string(),
+        "requests.storage": quantity(spec.persistent().0),
+    });
+    for kind in NONE {
+        hard[kind] = "0".into();
+    }
+    json!({ "apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": { "hard": hard } })
 }
 
 /// For containers that name no limits, which this engine's never are.

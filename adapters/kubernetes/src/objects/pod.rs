@@ -60,12 +60,19 @@ pub(super) fn confined(config: &Config) -> Value {
         "enableServiceLinks": false,
         "restartPolicy": "Never",
         "imagePullSecrets": [{ "name": PULL_SECRET }],
-        "securityContext": { "seccompProfile": { "type": "RuntimeDefault" } },
+        "securityContext": { "seccompProfile": seccomp(config) },
     });
     if let Some(class) = &config.runtime_class {
         spec["runtimeClassName"] = class.as_str().into();
     }
     spec
+}
+
+fn seccomp(config: &Config) -> Value {
+    match &config.seccomp_profile {
+        Some(profile) => json!({ "type": "Localhost", "localhostProfile": profile }),
+        None => json!({ "type": "RuntimeDefault" }),
+    }
 }
 
 pub(super) fn security() -> Value {

@@ -63,6 +63,16 @@ fn a_replica_is_confined_and_knows_no_secret_by_itself() {
 }
 
 #[test]
+fn a_profile_of_the_operators_takes_the_place_of_the_runtimes() {
+    let mut config = config();
+    config.seccomp_profile = Some("apocryph.json".into());
+    for pod in [replica(&config, &prepared(), "r-1"), pull_pod(&config, &prepared(), "pull-1", "node")] {
+        let profile = json!({ "type": "Localhost", "localhostProfile": "apocryph.json" });
+        assert_eq!(pod["spec"]["securityContext"]["seccompProfile"], profile);
+    }
+}
+
+#[test]
 fn a_pod_stands_bounded() {
     let nodes =
         Nodes { count: 2, addresses: vec!["198.18.0.1".parse().unwrap(), "2001:db8::1".parse().unwrap()] };

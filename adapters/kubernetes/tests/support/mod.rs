@@ -5,31 +5,37 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests tell by panics and lines")]
 
 mod account;
+pub(crate) mod api;
 
-use std::fs::File;
-use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use account::Account;
+use api::FaultyApi;
 use apocryph_kubernetes::{Config, KubernetesEngine, NodeImage, NodeRegistry, Shipped};
 use apocryph_model::{ChannelId, Digest};
-use apocryph_oci::registry::{BlobFiles, Grants, NodeImages, serve_nodes};
-use apocryph_provider::{Engine, EngineError, Registry as _};
-use apocryph_seal::{DeploymentKey, LayerEncryptor, encrypted_media_type, sha256};
+use apocryph_oci::registry::{Decryption, NodeImages, serve_nodes};
+use apocryph_provider::{Engine, EngineError};
 use apocryph_testbed::engine_conformance::Subject;
-use apocryph_testbed::layout::Image;
+use apocryph_testbed::shipyard::Shipyard;
 use async_trait::async_trait;
 use futures::FutureExt as _;
-use futures::future::BoxFuture;
-use serde_json::{Value, json};
+use futures::future::LocalBoxFuture;
+use k8s_openapi::api::core::v1::{Namespace, Node, NodeAddress, Pod, Service};
+use kube::api::ListParams;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+
+/// How long anything may take until it counts as not happening.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+const PROFILE: &str = include_str!("../../../../deploy/seccomp.json");
 
 /// The engine under test and what it stands on.
 pub(crate) struct Bench {
@@ -37,30 +43,15 @@ pub(crate) struct Bench {
     pub(crate) config: Config,
     engine: Option<KubernetesEngine>,
     registry: Arc<Images>,
-    pub(crate) grants: Arc<Grants>,
-    key: DeploymentKey,
-    blobs: Arc<Blobs>,
-    shipped: Vec<Digest>,
+    shipyard: Shipyard,
     host: IpAddr,
     /// Of who may do everything in the cluster.
     pub(crate) admin: PathBuf,
     dir: TempDir,
+    /// What stands between the engine and the API server, where faults are wanted.
+    api: Option<FaultyApi>,
+    link_local: Option<LinkLocal>,
     _account: Account,
-}
-
-/// Blobs as files.
-pub(crate) struct Blobs {
-    dir: PathBuf,
-}
-
-#[async_trait]
-impl BlobFiles for Blobs {
-    async fn open(&self, digest: Digest) -> io::Result<Option<File>> {
-        match File::open(self.dir.join(digest.hex())) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            file => file.map(Some),
-        }
-    }
 }
 
 /// The node images of the registry, as the engine wants them.
@@ -103,13 +94,34 @@ impl Cluster {
 }
 
 /// Runs a test on an engine of its own, where there is a cluster.
-pub(crate) fn with_engine(test: impl for<'a> FnOnce(&'a mut Bench) -> BoxFuture<'a, ()>) {
+pub(crate) fn with_engine(test: impl for<'a> FnOnce(&'a mut Bench) -> LocalBoxFuture<'a, ()>) {
+    run(test, Decryption::Here, false);
+}
+
+/// The same, with layers decrypted there.
+pub(crate) fn with_decryption(
+    decryption: Decryption,
+    test: impl for<'a> FnOnce(&'a mut Bench) -> LocalBoxFuture<'a, ()>,
+) {
+    run(test, decryption, false);
+}
+
+/// The same, with an API server that can be made to fail: see [`Bench::api`].
+pub(crate) fn with_faults(test: impl for<'a> FnOnce(&'a mut Bench) -> LocalBoxFuture<'a, ()>) {
+    run(test, Decryption::Here, true);
+}
+
+fn run(
+    test: impl for<'a> FnOnce(&'a mut Bench) -> LocalBoxFuture<'a, ()>,
+    decryption: Decryption,
+    faults: bool,
+) {
     let Some(cluster) = Cluster::find() else { return };
     // What the engine keeps from publishers stands in its log.
     let _ = tracing_subscriber::fmt().with_test_writer().try_init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.unwrap().block_on(async {
-        let mut bench = Bench::new(cluster).await;
+        let mut bench = Bench::new(cluster, decryption, faults).await;
         let outcome = AssertUnwindSafe(test(&mut bench)).catch_unwind().await;
         bench.clean_up().await;
         outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -117,26 +129,66 @@ pub(crate) fn with_engine(test: impl for<'a> FnOnce(&'a mut Bench) -> BoxFuture<
 }
 
 impl Bench {
-    async fn new(cluster: Cluster) -> Self {
+    async fn new(cluster: Cluster, decryption: Decryption, faults: bool) -> Self {
         let dir = tempfile::Builder::new().prefix("apk").tempdir_in("/tmp").unwrap();
-        let blobs = Arc::new(Blobs { dir: dir.path().join("blobs") });
-        std::fs::create_dir(&blobs.dir).unwrap();
-        let grants = Arc::new(Grants::new(&[7; 32]));
-        let images = Arc::new(NodeImages::new(blobs.clone(), grants.clone()));
+        let shipyard = Shipyard::new().unwrap();
+        let images = Arc::new(NodeImages::new(shipyard.files(), shipyard.grants.clone(), decryption));
         let address = serve(cluster.host, images.clone()).await;
         trust(address);
         let name = fresh_name();
         let mut config = Config::new(name.parse().unwrap(), dir.path().join("data"), address.to_string());
         let kubeconfig = dir.path().join("kubeconfig");
         let account = Account::make(&cluster.kubeconfig, &name, &kubeconfig);
+        let api = if faults { Some(FaultyApi::serve(&kubeconfig).await) } else { None };
         config.kubeconfig = Some(kubeconfig);
         config.stop_grace = Duration::from_secs(1);
+        config.seccomp_profile = give_profile(&cluster.kubeconfig);
         config.gateways.networks = vec![format!("{}/32", cluster.host)];
         let registry = Arc::new(Images(images));
         let engine = Some(KubernetesEngine::open(config.clone(), registry.clone()).await.unwrap());
-        let (key, shipped, host) = (DeploymentKey::generate().unwrap(), Vec::new(), cluster.host);
-        let (admin, _account) = (cluster.kubeconfig, account);
-        Self { name, config, engine, registry, grants, key, blobs, shipped, host, admin, dir, _account }
+        let Cluster { kubeconfig: admin, host } = cluster;
+        Self {
+            name,
+            config,
+            engine,
+            registry,
+            shipyard,
+            host,
+            admin,
+            dir,
+            api,
+            link_local: None,
+            _account: account,
+        }
+    }
+
+    /// What stands between the engine and the API server, in tests of faults.
+    pub(crate) fn api(&self) -> &FaultyApi {
+        self.api.as_ref().unwrap()
+    }
+
+    /// A client of the API server's own, who may do everything.
+    pub(crate) async fn client(&self) -> Client {
+        let file = Kubeconfig::read_from(&self.admin).unwrap();
+        let config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.unwrap();
+        Client::try_from(config).unwrap()
+    }
+
+    /// The namespaces of the engine's pods.
+    pub(crate) async fn namespaces(&self) -> Vec<Namespace> {
+        let own = ListParams::default().labels(&format!("apocryph.network/instance={}", self.name));
+        Api::all(self.client().await).list(&own).await.unwrap().items
+    }
+
+    /// The Pods of all replicas that are there.
+    pub(crate) async fn replicas(&self) -> Vec<Pod> {
+        let own = format!("apocryph.network/instance={},apocryph.network/role=replica", self.name);
+        Api::all(self.client().await).list(&ListParams::default().labels(&own)).await.unwrap().items
+    }
+
+    /// Ends the engine as a crash of the daemon would.
+    pub(crate) fn crash(&mut self) {
+        drop(self.engine.take());
     }
 
     pub(crate) fn engine(&self) -> &KubernetesEngine {
@@ -148,29 +200,17 @@ impl Bench {
         &self.name
     }
 
-    fn put(&mut self, bytes: &[u8]) -> Digest {
-        let digest = sha256(bytes);
-        std::fs::write(self.blobs.dir.join(digest.hex()), bytes).unwrap();
-        self.shipped.push(digest);
-        digest
-    }
-
-    fn put_layer(&mut self, media_type: &str, plain: &[u8]) -> Value {
-        let mut encryptor = LayerEncryptor::new().unwrap();
-        let ciphertext = encryptor.update(plain).unwrap().to_vec();
-        let encrypted = encryptor.finish().unwrap();
-        let public = self.key.public().unwrap();
-        let annotations = encrypted.keys.to_annotations(&[&public]).unwrap();
-        let (digest, media_type) = (self.put(&ciphertext), encrypted_media_type(media_type));
-        json!({ "mediaType": media_type, "digest": digest, "size": encrypted.size, "annotations": annotations })
-    }
-
     async fn clean_up(&mut self) {
+        if let Some(api) = &self.api {
+            api.answers();
+        }
         if self.engine.is_none() {
             self.restart().await;
         }
-        for pod in self.engine().pods().await.unwrap() {
-            self.engine().remove(pod).await.unwrap();
+        let engine = self.engine();
+        let pods = engine.pods().await.unwrap().into_iter();
+        for removed in futures::future::join_all(pods.map(|pod| engine.remove(pod))).await {
+            removed.unwrap();
         }
     }
 }
@@ -182,6 +222,29 @@ async fn serve(host: IpAddr, images: Arc<NodeImages>) -> SocketAddr {
     address
 }
 
+/// A link-local address of this host's, to which nodes route what they know no other way for.
+struct LinkLocal(Ipv4Addr);
+
+impl LinkLocal {
+    fn add() -> Self {
+        let [high, low, ..] = std::process::id().to_le_bytes();
+        let address = Self(Ipv4Addr::new(169, 254, high, low));
+        address.ip("add");
+        address
+    }
+
+    fn ip(&self, verb: &str) {
+        let address = format!("{}/32", self.0);
+        assert!(Command::new("ip").args(["addr", verb, &address, "dev", "lo"]).status().unwrap().success());
+    }
+}
+
+impl Drop for LinkLocal {
+    fn drop(&mut self) {
+        self.ip("del");
+    }
+}
+
 /// Has the nodes pull from here without TLS, by the command that `CLUSTER_REGISTRY` names.
 fn trust(address: SocketAddr) {
     let Some(command) = std::env::var_os("CLUSTER_REGISTRY") else { return };
@@ -189,6 +252,20 @@ fn trust(address: SocketAddr) {
     let mut words = command.split_whitespace();
     let status = Command::new(words.next().unwrap()).args(words).arg(address.to_string()).status();
     assert!(status.unwrap().success(), "{command}");
+}
+
+/// Puts the profile of system calls where the kubelet looks for it, which the clusters of this project have
+/// beside their configuration.
+fn give_profile(kubeconfig: &Path) -> Option<String> {
+    let kubelet = kubeconfig.parent().unwrap().join("kubelet");
+    kubelet.exists().then(|| {
+        std::fs::create_dir_all(kubelet.join("seccomp")).unwrap();
+        // Whole or not at all: tests run beside each other.
+        let (partial, profile) = (format!("{}.partial", std::process::id()), "seccomp/apocryph.json");
+        std::fs::write(kubelet.join(&partial), PROFILE).unwrap();
+        std::fs::rename(kubelet.join(partial), kubelet.join(profile)).unwrap();
+        "apocryph.json".to_owned()
+    })
 }
 
 /// Tests of one process run beside each other, and the cluster is theirs together.
@@ -203,30 +280,35 @@ impl Subject for Bench {
         self.engine.as_ref().unwrap()
     }
 
-    async fn ship(&mut self, image: &Image) -> Digest {
-        let layout = tempfile::tempdir().unwrap();
-        let written = image.write_to(layout.path(), "latest").unwrap();
-        let blob =
-            |digest: Digest| std::fs::read(layout.path().join("blobs/sha256").join(digest.hex())).unwrap();
-        let mut manifest: Value = serde_json::from_slice(&blob(written.manifest)).unwrap();
-        for layer in manifest["layers"].as_array_mut().unwrap() {
-            let plain = blob(layer["digest"].as_str().unwrap().parse().unwrap());
-            *layer = self.put_layer(layer["mediaType"].as_str().unwrap(), &plain);
-        }
-        self.put(&blob(written.config));
-        self.put(&serde_json::to_vec(&manifest).unwrap())
+    fn shipyard(&self) -> &Shipyard {
+        &self.shipyard
     }
 
-    fn image_key(&self) -> Vec<u8> {
-        self.key.to_pkcs8().unwrap().to_vec()
+    /// The API server by its service and by itself, the kubelets, the endpoint that nodes pull from, and an
+    /// address where clouds tell machines their secrets.
+    async fn host_services(&mut self) -> Vec<SocketAddr> {
+        let client = self.client().await;
+        let service = Api::<Service>::namespaced(client.clone(), "default").get("kubernetes").await.unwrap();
+        let service = service.spec.unwrap().cluster_ip.unwrap();
+        let nodes = Api::<Node>::all(client).list(&ListParams::default()).await.unwrap();
+        let addresses = nodes.items.into_iter().flat_map(|node| node.status.unwrap().addresses.unwrap());
+        let internal = addresses.filter(|address| address.type_ == "InternalIP");
+        let of_node = |address: NodeAddress| [6443, 10250].map(|port| format!("{}:{port}", address.address));
+        let mut services: Vec<String> = internal.flat_map(of_node).collect();
+        services.extend([format!("{service}:443"), self.config.registry.clone()]);
+        let mut services: Vec<SocketAddr> =
+            services.into_iter().map(|service| service.parse().unwrap()).collect();
+        let link_local = LinkLocal::add();
+        let listener = TcpListener::bind((link_local.0, 0)).await.unwrap();
+        services.push(listener.local_addr().unwrap());
+        // It ends with the test.
+        tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+        self.link_local = Some(link_local);
+        services
     }
 
-    fn registry_token(&self) -> String {
-        self.grants.admit(ChannelId([1; 32]), &self.shipped)
-    }
-
-    fn host_address(&self) -> IpAddr {
-        self.host
+    fn log_folder(&self, pod: ChannelId) -> PathBuf {
+        self.dir.path().join("data/pods").join(pod.to_string())
     }
 
     /// Not by the API server's defaults (feature gate `PodLogsQuerySplitStreams`).
@@ -239,4 +321,17 @@ impl Subject for Bench {
         let engine = KubernetesEngine::open(self.config.clone(), self.registry.clone()).await;
         self.engine = Some(engine.unwrap());
     }
+}
+
+/// What is found in the end; looked for again and again.
+pub(crate) async fn within<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let looking = async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("not in time: {what}"))
 }

@@ -78,7 +78,30 @@ impl Grants {
     }
 
     pub(super) fn opens(&self, token: &Token, digest: &Digest) -> bool {
-        self.read().get(&token.hash()).is_some_and(|digests| digests.contains(digest))
+        self.opens_by_hash(&token.hash(), digest)
+    }
+
+    fn opens_by_hash(&self, token: &Digest, digest: &Digest) -> bool {
+        self.read().get(token).is_some_and(|digests| digests.contains(digest))
+    }
+
+    /// What a node shows for a layer's key: the token's hash, the layer's digest, and a MAC over
+    /// both. It is worth something as long as the token opens the layer, and the same after a
+    /// restart.
+    pub(super) fn ticket(&self, token: &Token, layer: &Digest) -> Vec<u8> {
+        let mut ticket = [token.hash().0, layer.0].concat();
+        let mac = hmac::sign(&self.secret, &ticket);
+        ticket.extend(mac.as_ref());
+        ticket
+    }
+
+    /// The token's hash and the layer that a ticket is for.
+    pub(super) fn admit_ticket(&self, ticket: &[u8]) -> Option<(Digest, Digest)> {
+        let (named, mac) = ticket.split_at_checked(64)?;
+        hmac::verify(&self.secret, named, mac).ok()?;
+        let (token, layer) = named.split_at(32);
+        let (token, layer) = (Digest(token.try_into().ok()?), Digest(layer.try_into().ok()?));
+        self.opens_by_hash(&token, &layer).then_some((token, layer))
     }
 
     // A map of plain values is whole whatever a panicking thread left undone.
@@ -125,6 +148,27 @@ mod tests {
         assert!(grants.opens(&mine, &two) && !grants.opens(&mine, &one));
         grants.dismiss(PODS[0]);
         assert!(!grants.knows(&mine) && grants.opens(&theirs, &two));
+    }
+
+    #[test]
+    fn a_ticket_is_for_one_layer_as_long_as_its_token_opens_it() {
+        let grants = Grants::new(&[7; 32]);
+        let [one, two] = [b"one".as_slice(), b"two"].map(sha256);
+        let mine = bearer(&grants.admit(PODS[0], &[one])).unwrap();
+        let ticket = grants.ticket(&mine, &one);
+        assert_eq!(grants.admit_ticket(&ticket), Some((mine.hash(), one)));
+        assert_eq!(Grants::new(&[8; 32]).admit_ticket(&ticket), None, "another's");
+        assert_eq!(grants.admit_ticket(&grants.ticket(&mine, &two)), None, "not granted");
+        for byte in 0..ticket.len() {
+            let mut forged = ticket.clone();
+            forged[byte] ^= 1;
+            assert_eq!(grants.admit_ticket(&forged), None, "byte {byte}");
+        }
+        for length in [0, 63, 64, 95] {
+            assert_eq!(grants.admit_ticket(&ticket[..length]), None, "{length} bytes");
+        }
+        grants.dismiss(PODS[0]);
+        assert_eq!(grants.admit_ticket(&ticket), None);
     }
 
     #[test]

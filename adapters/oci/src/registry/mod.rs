@@ -12,13 +12,18 @@
 //! than damaged bytes completed.
 //!
 //! [`serve`] hands out what publishers shipped, ciphertext. [`serve_nodes`] hands out what is in it:
-//! the same images as nodes run them, decrypted on the way ([`NodeImages`]), under the same tokens.
+//! the same images as nodes run them ([`NodeImages`]), under the same tokens: decrypted on the way, or
+//! with the keys to be had at the same address, by ocicrypt's key provider protocol.
 
 mod answer;
 mod body;
 mod decrypted;
 mod grants;
+mod image_documents;
+mod image_error;
 mod image_file;
+mod image_group;
+mod key_provider;
 mod node_images;
 mod range;
 mod refusal;
@@ -34,16 +39,18 @@ use std::time::Duration;
 
 use apocryph_model::Digest;
 use async_trait::async_trait;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 pub use grants::Grants;
-pub use node_images::{ImageError, NodeImage, NodeImages, serve_nodes};
+pub use image_error::ImageError;
+pub use node_images::{Decryption, NodeImage, NodeImages, serve_nodes};
 use shelf::{Shelf, Stored};
 
 /// The most connections at a time; more wait to be accepted.
@@ -52,6 +59,9 @@ const MAX_CONNECTIONS: usize = 256;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may leave an answer unread, in milliseconds.
 const UNREAD_TIMEOUT_MS: u32 = 60_000;
+/// How long a connection for keys may last, and how many calls it may have under way.
+const CALLS_TIMEOUT: Duration = Duration::from_secs(60);
+const MAX_CALLS: u32 = 16;
 /// How long to wait before accepting again when the process is out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -133,7 +143,31 @@ fn serve_connection(
     if let Err(error) = setsockopt(&stream, TcpUserTimeout, &UNREAD_TIMEOUT_MS) {
         tracing::warn!(%error, "a connection to the registry endpoint goes without a time limit");
     }
-    let service = service_fn(move |request| {
+    let watcher = graceful.watcher();
+    tokio::spawn(async move {
+        let _place = place;
+        let ended = match timeout(HEAD_TIMEOUT, starts_http2(&stream)).await {
+            Ok(Ok(true)) => converse_http2(stream, shelf, watcher).await,
+            Ok(Ok(false)) => converse_http1(stream, shelf, watcher).await,
+            // It broke, or never began.
+            _ => return,
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection to the registry endpoint broke");
+        }
+    });
+}
+
+/// Whether what a client sends first is the preface of HTTP/2 (RFC 9113, 3.4), whose beginning no
+/// request of HTTP/1 has.
+async fn starts_http2(stream: &TcpStream) -> io::Result<bool> {
+    let mut beginning = [0; 4];
+    let read = stream.peek(&mut beginning).await?;
+    Ok(&beginning[..read] == b"PRI ")
+}
+
+async fn converse_http1(stream: TcpStream, shelf: Arc<dyn Shelf>, watcher: Watcher) -> hyper::Result<()> {
+    let service = service_fn(|request| {
         let shelf = shelf.clone();
         async move { Ok::<_, Infallible>(answer::answer(&request, &*shelf).await) }
     });
@@ -141,11 +175,18 @@ fn serve_connection(
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service);
-    let connection = graceful.watch(connection);
-    tokio::spawn(async move {
-        let _place = place;
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "a connection to the registry endpoint broke");
-        }
+    watcher.watch(connection).await
+}
+
+/// By HTTP/2 come calls for keys, which are short.
+async fn converse_http2(stream: TcpStream, shelf: Arc<dyn Shelf>, watcher: Watcher) -> hyper::Result<()> {
+    let service = service_fn(move |request| {
+        let shelf = shelf.clone();
+        async move { Ok::<_, Infallible>(key_provider::answer(request, &*shelf).await) }
     });
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .max_concurrent_streams(MAX_CALLS)
+        .serve_connection(TokioIo::new(stream), service);
+    // Whoever stays longer only takes a place.
+    timeout(CALLS_TIMEOUT, watcher.watch(connection)).await.unwrap_or(Ok(()))
 }

@@ -1,10 +1,12 @@
-//! Images as nodes run them: decrypted on the way out of the store.
+//! Images as nodes run them.
 //!
 //! ```text
-//! as shipped                            as nodes pull it
-//! manifest                              manifest, with the plain media types and digests
-//!   config              as it is, or      config, with the user that the pod's spec names
-//!   layer, encrypted    decrypted         layer, of the same size
+//! as shipped                            decrypted here                     decrypted on the nodes
+//! manifest                              manifest, with the plain           manifest, with tickets in
+//!                                       media types and digests            place of the wrapped keys
+//!   config                              as it is, or with the user that the pod's spec names
+//!   layer, encrypted                    layer, decrypted on the way        layer, as it is
+//!                                       out of the store
 //! ```
 //!
 //! Nodes name the image by the digest of the manifest on the right, and verify all that it names.
@@ -14,80 +16,21 @@ use std::future::Future;
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use apocryph_model::{Digest, Fault, Who};
-use apocryph_provider::EngineError;
-use apocryph_seal::{AnnotationError, DeploymentKey, KeyError, LayerKeys, plain_media_type, sha256};
+use apocryph_model::Digest;
+use apocryph_seal::{DeploymentKey, LayerKeys, encrypted_media_type, plain_media_type, sha256};
 use async_trait::async_trait;
 use bytes::Bytes;
-use serde_json::Value;
 use tokio::net::TcpListener;
 
 use super::answer::read_manifest;
 use super::grants::{Grants, Token};
-use super::image_file::{SealedLayer, read_file};
+use super::image_documents::{Documents, has_command, with_user};
+use super::image_error::ImageError;
+use super::image_file::SealedLayer;
+use super::image_group;
 use super::shelf::{Content, Shelf};
 use super::{BlobFiles, serve_shelf};
-use crate::limits::MAX_LAYERS;
-use crate::wire::{CONFIG, Config, Descriptor, Manifest, Platform};
-
-/// Why an image cannot be given to nodes. All but the last are for the publisher to mend.
-#[derive(Debug, thiserror::Error)]
-pub enum ImageError {
-    /// A blob is not there, or not the pod's.
-    #[error("{0} is not among the pod's blobs: deploy again")]
-    Missing(Digest),
-    /// A document is none.
-    #[error("the image's {what} cannot be read: {problem}")]
-    Malformed {
-        /// Which.
-        what: &'static str,
-        /// What is wrong.
-        problem: String,
-    },
-    /// The deployment's key is none.
-    #[error("the deployment's key is not one: {0}")]
-    NoKey(KeyError),
-    /// The deployment's key is not the layer's.
-    #[error("layer {digest} does not open with the deployment's key: {problem}")]
-    Key {
-        /// Which.
-        digest: Digest,
-        /// What is wrong.
-        problem: AnnotationError,
-    },
-    /// A layer was shipped in the clear.
-    #[error("layer {0} is not encrypted: images are shipped encrypted")]
-    NotEncrypted(Digest),
-    /// The image knows no such group.
-    #[error("its image has no group {0:?}: use a number, or a name of its /etc/group")]
-    Group(String),
-    /// The provider's store failed.
-    #[error("cannot read {digest} from the store: {problem}")]
-    Store {
-        /// Which.
-        digest: Digest,
-        /// What the system says.
-        problem: io::Error,
-    },
-}
-
-impl From<ImageError> for EngineError {
-    fn from(error: ImageError) -> Self {
-        let code = match &error {
-            ImageError::Missing(_) => "image-missing",
-            ImageError::Malformed { .. } => "image-malformed",
-            ImageError::NoKey(_) | ImageError::Key { .. } => "image-key",
-            ImageError::NotEncrypted(_) => "image-not-encrypted",
-            ImageError::Group(_) => "user-unknown",
-            ImageError::Store { .. } => {
-                tracing::error!(%error, "an image cannot be opened");
-                let text = "the provider's own store cannot be read: try again later";
-                return Self::Host(Fault::passing(Who::Provider, "registry-failed", text));
-            }
-        };
-        Self::Pod(Fault::lasting(Who::Publisher, code, error.to_string()))
-    }
-}
+use crate::wire::{CONFIG, Descriptor, Manifest, Platform};
 
 /// An image as nodes run it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,10 +47,21 @@ pub struct NodeImage {
     pub group: Option<u32>,
 }
 
+/// Where layers are decrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decryption {
+    /// On their way out of the store.
+    Here,
+    /// On the nodes, whose container runtime asks this endpoint for each layer's key by the key
+    /// provider protocol of ocicrypt. On the way, and in the runtime's store, they are encrypted.
+    OnNodes,
+}
+
 /// The images that nodes may pull. What is opened is kept in memory only.
 pub struct NodeImages {
     files: Arc<dyn BlobFiles>,
     grants: Arc<Grants>,
+    decryption: Decryption,
     /// By the pod's token, hashed.
     opened: RwLock<HashMap<Digest, Vec<Opened>>>,
 }
@@ -120,14 +74,24 @@ struct Opened {
 #[derive(Clone)]
 enum Held {
     Bytes(Bytes),
-    Layer { encrypted: Digest, keys: LayerKeys },
+    Layer(Layer),
+}
+
+/// A layer, and what opens it.
+#[derive(Clone)]
+struct Layer {
+    encrypted: Digest,
+    keys: LayerKeys,
+    /// Before encryption.
+    media_type: String,
+    size: u64,
 }
 
 impl NodeImages {
     /// Of the blobs in `files`, as far as `grants` let.
     #[must_use]
-    pub fn new(files: Arc<dyn BlobFiles>, grants: Arc<Grants>) -> Self {
-        Self { files, grants, opened: RwLock::default() }
+    pub fn new(files: Arc<dyn BlobFiles>, grants: Arc<Grants>, decryption: Decryption) -> Self {
+        Self { files, grants, decryption, opened: RwLock::default() }
     }
 
     /// Opens an image, by the digest that it was shipped under, to whoever shows `token`, beside
@@ -144,32 +108,18 @@ impl NodeImages {
     ) -> Result<NodeImage, ImageError> {
         let token = Token::new(token);
         let key = DeploymentKey::from_pkcs8(key).map_err(ImageError::NoKey)?;
-        let manifest: Manifest = parse("manifest", &self.document(&token, image).await?)?;
-        let config_bytes = self.document(&token, manifest.config.digest).await?;
-        let config: Config = parse("configuration", &config_bytes)?;
-        check_layers(&manifest, &config)?;
-        let document: Value = parse("configuration", &config_bytes)?;
-        let has_command = has_command(&document);
-        let config_bytes = user.map_or(config_bytes, |user| with_user(document, user));
-
-        let mut blobs = HashMap::new();
-        let mut layers = Vec::new();
-        for layer in &manifest.layers {
-            let (descriptor, held) = opened_layer(layer, &key)?;
-            blobs.insert(descriptor.digest, held);
-            layers.push(descriptor);
-        }
+        let manifest = self.document(&token, image).await?;
+        let documents = Documents::parse(manifest, |digest| self.document(&token, digest)).await?;
+        let layers = documents.manifest.layers.iter().map(|layer| Layer::open(layer, &key));
+        let layers = layers.collect::<Result<Vec<_>, _>>()?;
         let group = match user.and_then(|user| user.split_once(':')) {
-            Some((_, group)) => Some(self.group_id(image, &layers, &blobs, group).await?),
+            Some((_, group)) => Some(self.group_id(image, &layers, group).await?),
             None => None,
         };
-        let config_digest = hold(&mut blobs, config_bytes.clone());
-        let plain = Manifest::new(Descriptor::new(CONFIG, config_digest, config_bytes.len() as u64), layers);
-        let plain = serde_json::to_vec(&plain)
-            .map_err(|error| ImageError::Malformed { what: "manifest", problem: error.to_string() })?;
-        let manifest = hold(&mut blobs, plain.into());
-        self.insert(&token, Opened { manifest, blobs });
-        let Platform { os, architecture } = config.platform;
+        let Platform { os, architecture } = documents.platform.clone();
+        let has_command = has_command(&documents.config);
+        let config = user.map_or(documents.config_bytes, |user| with_user(documents.config, user));
+        let manifest = self.insert(&token, config, layers)?;
         Ok(NodeImage { manifest, os, architecture, has_command, group })
     }
 
@@ -194,46 +144,68 @@ impl NodeImages {
         read_manifest(file, digest).await.map_err(store)
     }
 
-    /// The number of a group, by itself or by the image's `/etc/group`.
-    async fn group_id(
-        &self,
-        image: Digest,
-        layers: &[Descriptor],
-        blobs: &HashMap<Digest, Held>,
-        group: &str,
-    ) -> Result<u32, ImageError> {
-        if let Some(id) = id(group) {
-            return Ok(id);
-        }
-        let store = |problem| ImageError::Store { digest: image, problem };
+    async fn group_id(&self, image: Digest, layers: &[Layer], group: &str) -> Result<u32, ImageError> {
         let mut sealed = Vec::new();
-        for layer in layers {
-            let Some(Held::Layer { encrypted, keys }) = blobs.get(&layer.digest) else { continue };
-            let file = self.files.open(*encrypted).await.map_err(store)?;
+        for Layer { encrypted, keys, media_type, .. } in layers {
+            let file = self.files.open(*encrypted).await;
+            let file = file.map_err(|problem| ImageError::Store { digest: *encrypted, problem })?;
             let file = file.ok_or(ImageError::Missing(*encrypted))?;
-            sealed.push(SealedLayer { file, keys: keys.clone(), media_type: layer.media_type.clone() });
+            sealed.push(SealedLayer { file, keys: keys.clone(), media_type: media_type.clone() });
         }
-        let read = tokio::task::spawn_blocking(move || read_file(sealed, "etc/group")).await;
-        let file = read.map_err(|problem| store(problem.into()))?;
-        let malformed = |problem: io::Error| {
-            let problem = problem.to_string();
-            ImageError::Malformed { what: "layers", problem }
-        };
-        let file = file.map_err(malformed)?.unwrap_or_default();
-        let found = String::from_utf8_lossy(&file).lines().find_map(|line| id_of_line(line, group));
-        found.ok_or_else(|| ImageError::Group(group.to_owned()))
+        image_group::number(image, sealed, group).await
     }
 
-    fn insert(&self, token: &Token, image: Opened) {
+    /// Puts an image among those that are open; gives the digest of the manifest that was made for
+    /// it.
+    fn insert(&self, token: &Token, config: Bytes, layers: Vec<Layer>) -> Result<Digest, ImageError> {
+        let mut blobs = HashMap::new();
+        let mut descriptors = Vec::new();
+        for layer in layers {
+            let descriptor = self.descriptor(token, &layer)?;
+            blobs.insert(descriptor.digest, Held::Layer(layer));
+            descriptors.push(descriptor);
+        }
+        let length = config.len() as u64;
+        let config = Descriptor::new(CONFIG, hold(&mut blobs, config), length);
+        let manifest = serde_json::to_vec(&Manifest::new(config, descriptors))
+            .map_err(|error| ImageError::Malformed { what: "manifest", problem: error.to_string() })?;
+        let manifest = hold(&mut blobs, manifest.into());
         let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
         let images = opened.entry(token.hash()).or_default();
-        images.retain(|other| other.manifest != image.manifest);
-        images.push(image);
+        images.retain(|other| other.manifest != manifest);
+        images.push(Opened { manifest, blobs });
+        Ok(manifest)
     }
 
-    fn held(&self, token: &Token, digest: &Digest) -> Option<Held> {
+    /// As nodes are told of a layer.
+    fn descriptor(&self, token: &Token, layer: &Layer) -> Result<Descriptor, ImageError> {
+        let Layer { encrypted, keys, media_type, size } = layer;
+        match self.decryption {
+            Decryption::Here => Ok(Descriptor::new(media_type, keys.plain_digest(), *size)),
+            Decryption::OnNodes => {
+                let ticket = self.grants.ticket(token, encrypted);
+                let annotations = keys.to_ticket_annotations(&ticket).map_err(ImageError::Crypto)?;
+                let descriptor = Descriptor::new(&encrypted_media_type(media_type), *encrypted, *size);
+                Ok(Descriptor { annotations: Some(annotations.into_iter().collect()), ..descriptor })
+            }
+        }
+    }
+
+    fn held(&self, token: &Digest, digest: &Digest) -> Option<Held> {
         let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner);
-        opened.get(&token.hash())?.iter().find_map(|image| image.blobs.get(digest)).cloned()
+        opened.get(token)?.iter().find_map(|image| image.blobs.get(digest)).cloned()
+    }
+}
+
+impl Layer {
+    /// Of its descriptor as it was shipped.
+    fn open(shipped: &Descriptor, key: &DeploymentKey) -> Result<Self, ImageError> {
+        let encrypted = shipped.digest;
+        let media_type = plain_media_type(&shipped.media_type).ok_or(ImageError::NotEncrypted(encrypted))?;
+        let annotations = shipped.annotations.clone().unwrap_or_default().into_iter().collect();
+        let keys = LayerKeys::from_annotations(&annotations, key)
+            .map_err(|problem| ImageError::Key { digest: encrypted, problem })?;
+        Ok(Self { encrypted, keys, media_type: media_type.to_owned(), size: shipped.size })
     }
 }
 
@@ -244,13 +216,24 @@ impl Shelf for NodeImages {
     }
 
     async fn open(&self, token: &Token, digest: Digest) -> io::Result<Option<Content>> {
-        match self.held(token, &digest) {
+        match self.held(&token.hash(), &digest) {
             Some(Held::Bytes(bytes)) => Ok(Some(Content::Bytes(bytes))),
-            Some(Held::Layer { encrypted, keys }) if self.grants.opens(token, &encrypted) => {
+            Some(Held::Layer(Layer { encrypted, keys, .. })) if self.grants.opens(token, &encrypted) => {
                 let file = self.files.open(encrypted).await?;
-                Ok(file.map(|file| Content::Layer { file, keys }))
+                Ok(file.map(|file| match self.decryption {
+                    Decryption::Here => Content::Layer { file, keys },
+                    Decryption::OnNodes => Content::File(file),
+                }))
             }
             _ => Ok(None),
+        }
+    }
+
+    fn layer_keys(&self, ticket: &[u8]) -> Option<LayerKeys> {
+        let (token, layer) = self.grants.admit_ticket(ticket)?;
+        match self.held(&token, &layer)? {
+            Held::Layer(layer) => Some(layer.keys),
+            Held::Bytes(_) => None,
         }
     }
 }
@@ -261,59 +244,10 @@ pub async fn serve_nodes(listener: TcpListener, images: Arc<NodeImages>, shutdow
     serve_shelf(listener, images, shutdown).await;
 }
 
-fn parse<T: serde::de::DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, ImageError> {
-    serde_json::from_slice(bytes).map_err(|error| ImageError::Malformed { what, problem: error.to_string() })
-}
-
-fn check_layers(manifest: &Manifest, config: &Config) -> Result<(), ImageError> {
-    let (layers, diff_ids) = (manifest.layers.len(), config.rootfs.diff_ids.len());
-    if layers == diff_ids && (1..=MAX_LAYERS).contains(&layers) {
-        return Ok(());
-    }
-    let problem =
-        format!("it has {layers} layers and {diff_ids} diff ids: allowed are 1 to {MAX_LAYERS} of both");
-    Err(ImageError::Malformed { what: "manifest", problem })
-}
-
-/// A layer's descriptor in the clear, and where its bytes come from.
-fn opened_layer(layer: &Descriptor, key: &DeploymentKey) -> Result<(Descriptor, Held), ImageError> {
-    let encrypted = layer.digest;
-    let media_type = plain_media_type(&layer.media_type).ok_or(ImageError::NotEncrypted(encrypted))?;
-    let annotations = layer.annotations.clone().unwrap_or_default().into_iter().collect();
-    let keys = LayerKeys::from_annotations(&annotations, key)
-        .map_err(|problem| ImageError::Key { digest: encrypted, problem })?;
-    let descriptor = Descriptor::new(media_type, keys.plain_digest(), layer.size);
-    Ok((descriptor, Held::Layer { encrypted, keys }))
-}
-
-/// A line of group(5).
-fn id_of_line(line: &str, group: &str) -> Option<u32> {
-    let mut fields = line.split(':');
-    (fields.next()? == group).then(|| fields.nth(1).and_then(id)).flatten()
-}
-
-/// The highest id means "none" to the kernel.
-fn id(text: &str) -> Option<u32> {
-    text.parse().ok().filter(|id| *id != u32::MAX)
-}
-
 fn hold(blobs: &mut HashMap<Digest, Held>, bytes: Bytes) -> Digest {
     let digest = sha256(&bytes);
     blobs.insert(digest, Held::Bytes(bytes));
     digest
-}
-
-fn has_command(config: &Value) -> bool {
-    let given = |field: &str| config["config"][field].as_array().is_some_and(|list| !list.is_empty());
-    given("Entrypoint") || given("Cmd")
-}
-
-fn with_user(mut config: Value, user: &str) -> Bytes {
-    if !config["config"].is_object() {
-        config["config"] = Value::Object(serde_json::Map::new());
-    }
-    config["config"]["User"] = user.into();
-    config.to_string().into()
 }
 
 #[cfg(test)]
@@ -321,10 +255,14 @@ mod tests {
     use super::*;
     use apocryph_model::ChannelId;
     use apocryph_provider::Registry as _;
-    use apocryph_seal::{LayerEncryptor, encrypted_media_type};
-    use serde_json::json;
+    use apocryph_seal::{
+        KEYS_ANNOTATION, LayerDecryptor, LayerEncryptor, TICKET_ANNOTATION, encrypted_media_type,
+    };
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use serde_json::{Value, json};
     use std::fs::File;
-    use std::io::{Seek as _, Write as _};
+    use std::io::{Read as _, Seek as _, Write as _};
     use tokio::io::AsyncReadExt as _;
 
     const LAYER: &[u8] = b"a layer";
@@ -371,7 +309,11 @@ mod tests {
     async fn read(images: &NodeImages, token: &str, digest: Digest) -> Option<Vec<u8>> {
         match images.shelf_open(token, digest).await? {
             Content::Bytes(bytes) => Some(bytes.to_vec()),
-            Content::File(_) => panic!("nothing goes out as it is stored"),
+            Content::File(mut file) => {
+                let mut stored = Vec::new();
+                file.read_to_end(&mut stored).unwrap();
+                Some(stored)
+            }
             Content::Layer { file, keys } => {
                 let size = file.metadata().unwrap().len();
                 let file = tokio::fs::File::from_std(file);
@@ -396,7 +338,7 @@ mod tests {
         let digests: Vec<Digest> = files.0.keys().copied().collect();
         let mine = grants.admit(ChannelId([1; 32]), &digests);
         let theirs = grants.admit(ChannelId([2; 32]), &[]);
-        let images = NodeImages::new(Arc::new(files), grants.clone());
+        let images = NodeImages::new(Arc::new(files), grants.clone(), Decryption::Here);
         let opened = images.open(&mine, &key, image, None).await.unwrap();
         assert!(opened.has_command && opened.architecture == "amd64");
         let manifest = read(&images, &mine, opened.manifest).await.unwrap();
@@ -414,12 +356,39 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn nodes_that_decrypt_get_ciphertext_and_keys_for_tickets() {
+        let (image, files, key) = shipped();
+        let grants = Arc::new(Grants::new(&[7; 32]));
+        let digests: Vec<Digest> = files.0.keys().copied().collect();
+        let token = grants.admit(ChannelId([1; 32]), &digests);
+        let images = NodeImages::new(Arc::new(files), grants.clone(), Decryption::OnNodes);
+        let opened = images.open(&token, &key, image, None).await.unwrap();
+        let again = images.open(&token, &key, image, None).await.unwrap();
+        assert_eq!(opened, again, "nodes know it by the same name");
+        let manifest = read(&images, &token, opened.manifest).await.unwrap();
+        let manifest: Manifest = serde_json::from_slice(&manifest).unwrap();
+        let layer = &manifest.layers[0];
+        let stored = read(&images, &token, layer.digest).await.unwrap();
+        assert_eq!((sha256(&stored), stored.len() as u64), (layer.digest, layer.size));
+        assert_eq!(read(&images, &token, sha256(LAYER)).await, None, "not in the clear");
+
+        let annotations = layer.annotations.as_ref().unwrap();
+        assert!(!annotations.contains_key(KEYS_ANNOTATION), "nodes ask here and nowhere else");
+        let ticket = STANDARD.decode(&annotations[TICKET_ANNOTATION]).unwrap();
+        let mut decryptor = LayerDecryptor::new(images.layer_keys(&ticket).unwrap()).unwrap();
+        assert_eq!(decryptor.update(&stored).unwrap(), LAYER);
+        decryptor.finish().unwrap();
+        images.retain(&token, &[]);
+        assert!(images.layer_keys(&ticket).is_none());
+    }
+
+    #[tokio::test]
     async fn the_pods_user_is_put_into_its_image() {
         let (image, files, key) = shipped();
         let grants = Arc::new(Grants::new(&[7; 32]));
         let digests: Vec<Digest> = files.0.keys().copied().collect();
         let token = grants.admit(ChannelId([1; 32]), &digests);
-        let images = NodeImages::new(Arc::new(files), grants);
+        let images = NodeImages::new(Arc::new(files), grants, Decryption::Here);
         let plain = images.open(&token, &key, image, None).await.unwrap();
         let guest = images.open(&token, &key, image, Some("guest:7")).await.unwrap();
         assert_eq!((plain.group, guest.group), (None, Some(7)));

@@ -30,6 +30,9 @@ pub(super) trait Shelf: Send + Sync {
 
     /// `None` for what is not granted and what is not there alike.
     async fn open(&self, token: &Token, digest: Digest) -> io::Result<Option<Content>>;
+
+    /// What decrypts the layer that a ticket is for, if it is for one.
+    fn layer_keys(&self, ticket: &[u8]) -> Option<LayerKeys>;
 }
 
 /// Blobs as they are stored.
@@ -49,5 +52,10 @@ impl Shelf for Stored {
             return Ok(None);
         }
         Ok(self.files.open(digest).await?.map(Content::File))
+    }
+
+    /// Whoever pulls from here has the keys.
+    fn layer_keys(&self, _: &[u8]) -> Option<LayerKeys> {
+        None
     }
 }

@@ -25,7 +25,7 @@ use bytes::Bytes;
 use libp2p::PeerId;
 use std::{sync::Arc, time::Duration};
 use tokio::{
-    sync::{OwnedMutexGuard, mpsc},
+    sync::mpsc,
     time::{Instant, timeout_at},
 };
 
@@ -134,7 +134,7 @@ impl Bitswap {
         owner: ChannelId,
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<BlobInfo, FetchError> {
-        let _turn = self.turn(announced.root).await;
+        let _turn = self.inner.fetching.take(announced.root).await;
         let store = self.inner.store.clone();
         let mut download = match blocking(move || begin(&store, &announced, &owner)).await? {
             Begun::Present(info) => return Ok(info),
@@ -150,16 +150,6 @@ impl Bitswap {
                 Session::Complete(done) => return blocking(move || Ok(done.finish()?)).await,
             }
         }
-    }
-
-    /// Waits until nobody else fetches the same blob.
-    async fn turn(&self, root: BlockId) -> OwnedMutexGuard<()> {
-        let turn = {
-            let mut fetching = self.inner.fetching.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            fetching.retain(|_, turn| Arc::strong_count(turn) > 1);
-            fetching.entry(root).or_default().clone()
-        };
-        turn.lock_owned().await
     }
 
     /// Waits for a peer to be connected.

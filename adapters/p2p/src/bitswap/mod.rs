@@ -26,7 +26,8 @@ pub(crate) use download::Announced;
 pub(crate) use fetch::FetchError;
 pub(crate) use reader::Misbehaviour;
 
-use crate::{blob_store::BlobStore, node::Commands};
+use crate::{blob_store::BlobStore, node::Commands, unixfs::BlockId};
+use apocryph_provider::Turns;
 use libp2p::{PeerId, StreamProtocol};
 use peer::Peer;
 use std::{
@@ -60,7 +61,7 @@ struct Inner {
     /// Changes whenever someone connects.
     arrivals: watch::Sender<u64>,
     /// Roots that are being fetched: one fetch at a time each.
-    fetching: Mutex<HashMap<crate::unixfs::BlockId, Arc<tokio::sync::Mutex<()>>>>,
+    fetching: Turns<BlockId>,
 }
 
 impl Bitswap {
@@ -79,7 +80,7 @@ impl Bitswap {
                 patience,
                 peers: Mutex::default(),
                 arrivals,
-                fetching: Mutex::default(),
+                fetching: Turns::default(),
             }),
         }
     }

@@ -107,11 +107,14 @@ pub struct ProvisionPayload {
     /// Whether everyone may fetch the blobs from the provider.
     #[prost(bool, tag = "7")]
     pub public: bool,
+    /// IPFS nodes that may have the blobs, as multiaddresses that end with /p2p/ and a peer id.
+    #[prost(string, repeated, tag = "8")]
+    pub sources: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ProvisionEvent {
-    #[prost(oneof = "provision_event::Event", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "provision_event::Event", tags = "1, 2, 3, 4, 5, 6")]
     pub event: ::core::option::Option<provision_event::Event>,
 }
 /// Nested message and enum types in `ProvisionEvent`.
@@ -129,7 +132,18 @@ pub mod provision_event {
         Route(super::Empty),
         #[prost(message, tag = "5")]
         Done(super::Provisioned),
+        #[prost(message, tag = "6")]
+        Source(super::SourceTrouble),
     }
+}
+/// A source that does not give what it is asked for.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SourceTrouble {
+    #[prost(string, tag = "1")]
+    pub source: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub problem: ::prost::alloc::string::String,
 }
 #[allow(clippy::all)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

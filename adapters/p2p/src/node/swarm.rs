@@ -4,7 +4,10 @@ use super::{
     ConnectError, NodeConfig, StartError,
     behaviour::{Behaviour, Event},
 };
-use crate::{bitswap::Bitswap, causes::with_causes};
+use crate::{
+    bitswap::Bitswap,
+    causes::{root_cause, with_causes},
+};
 use futures::StreamExt as _;
 use libp2p::{
     Multiaddr, PeerId, Swarm, TransportError,
@@ -250,7 +253,7 @@ fn cause(error: &DialError) -> ConnectError {
         DialError::NoAddresses => ConnectError::NoAddress,
         DialError::Transport(attempts) => {
             let attempt = |(address, error): &(Multiaddr, TransportError<io::Error>)| {
-                format!("{address}: {}", with_causes(error))
+                format!("{address}: {}", root_cause(error))
             };
             ConnectError::Unreachable(attempts.iter().map(attempt).collect::<Vec<_>>().join("; "))
         }

@@ -7,7 +7,8 @@ use prost::Message as _;
 use tonic::{Code, Status};
 
 const MAX_CODE: usize = 64;
-const MAX_TEXT: usize = 4096;
+/// Bytes of a text.
+pub(super) const MAX_TEXT: usize = 4096;
 
 impl From<Who> for wire::Party {
     fn from(who: Who) -> Self {
@@ -64,7 +65,7 @@ pub(super) fn to_status(fault: &Fault) -> Status {
 }
 
 /// The text's beginning, as far as the other side takes it.
-fn cut(text: &str) -> &str {
+pub(super) fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(MAX_TEXT)]
 }
 

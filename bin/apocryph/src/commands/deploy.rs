@@ -8,7 +8,7 @@ use crate::{
     settings::Settings,
     world,
 };
-use apocryph_model::{Address, Blob, ChannelId, Endpoint, Name};
+use apocryph_model::{Address, Blob, ChannelId, Endpoint, Name, PeerAddress, ProvisionRequest};
 use apocryph_publisher::{Budget, Deployed, Money, Order, Payment, Plan, Preferences};
 use serde::Serialize;
 use std::{
@@ -50,7 +50,15 @@ fn order(args: &Deploy, printer: &Printer) -> Result<Order, Failure> {
         },
         fund: args.fund.clone(),
         public: args.public,
+        sources: sources(&args.source)?,
     })
+}
+
+fn sources(named: &[PeerAddress]) -> Result<Vec<PeerAddress>, Failure> {
+    match named.len() {
+        0..=ProvisionRequest::MAX_SOURCES => Ok(named.to_vec()),
+        many => Err(Failure::TooManySources(many)),
+    }
 }
 
 /// One byte beyond the bound is enough to see that there is more.

@@ -47,6 +47,9 @@ impl Bars {
                     Step::SelectProvider
                 ));
             }
+            Event::SourceTrouble { source, problem } => {
+                self.note(&format!("- {:16} {}", Step::Provision, Event::source_trouble(&source, &problem)));
+            }
             Event::StillOpen { name, balance, .. } => {
                 self.note(&format!("- {:16} {}", Step::OpenChannel, Event::advice_on_open(&name, &balance)));
             }

@@ -31,6 +31,9 @@ impl Lines {
             Event::PassedOver { provider, name, reason } => {
                 format!("{:16} passed over {name} ({provider}): {reason}", Step::SelectProvider)
             }
+            Event::SourceTrouble { source, problem } => {
+                format!("{:16} {}", Step::Provision, Event::source_trouble(&source, &problem))
+            }
             Event::StillOpen { name, balance, .. } => {
                 format!("{:16} {}", Step::OpenChannel, Event::advice_on_open(&name, &balance))
             }

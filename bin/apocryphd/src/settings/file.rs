@@ -217,13 +217,25 @@ table! {
     }
 }
 
+/// Where the layers of images are decrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Decrypt {
+    /// In the daemon, while nodes pull them.
+    Provider,
+    /// By the nodes' container runtime, with keys from the daemon.
+    Nodes,
+}
+
 table! {
     /// The cluster, where the engine is one.
     Kubernetes {
+        decrypt: Decrypt = Decrypt::Provider,
         kubeconfig: Option<PathBuf> = None,
         registry_name: Option<String> = None,
         start_timeout: Span = seconds(MINUTE),
         runtime_class: Option<String> = None,
+        seccomp_profile: Option<String> = None,
         storage_class: Option<String> = None,
         gateway_networks: Vec<String> = Vec::new(),
         gateway_namespace: Option<String> = None,

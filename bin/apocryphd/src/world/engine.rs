@@ -2,13 +2,13 @@
 
 use crate::{
     failure::Failure,
-    settings::{EngineKind, Settings},
+    settings::{Decrypt, EngineKind, Settings},
     world::StoredBlobs,
 };
 use apocryph_embedded::EmbeddedEngine;
 use apocryph_kubernetes::{KubernetesEngine, NodeImage, NodeRegistry, Shipped};
 use apocryph_model::Digest;
-use apocryph_oci::registry::{self, Grants, NodeImages};
+use apocryph_oci::registry::{self, Decryption, Grants, NodeImages};
 use apocryph_provider::{Engine, EngineError};
 use async_trait::async_trait;
 use std::{net::SocketAddr, sync::Arc};
@@ -40,7 +40,11 @@ impl OpenEngine {
                 Ok(Self::Embedded(Arc::new(engine)))
             }
             EngineKind::Kubernetes => {
-                let images = Arc::new(NodeImages::new(blobs, grants));
+                let decryption = match settings.file.kubernetes.decrypt {
+                    Decrypt::Provider => Decryption::Here,
+                    Decrypt::Nodes => Decryption::OnNodes,
+                };
+                let images = Arc::new(NodeImages::new(blobs, grants, decryption));
                 serving.spawn(registry::serve_nodes(registry, images.clone(), shutdown));
                 let endpoint = Arc::new(NodeRegistryEndpoint(images));
                 let engine = KubernetesEngine::open(settings.cluster(address), endpoint).await?;
@@ -57,10 +61,18 @@ impl OpenEngine {
         }
     }
 
-    /// Takes away what the engine made of the host, where no pod needs it any more.
+    /// Takes away what the engine made of the host, where no pod needs it any more, and what was
+    /// stopped in the cluster and waits for its last reading.
     pub(crate) async fn close(self) {
-        // A cluster keeps nothing that is not a pod's.
-        let Self::Embedded(engine) = self else { return };
+        let engine = match self {
+            Self::Embedded(engine) => engine,
+            Self::Kubernetes(engine) => {
+                if let Err(problem) = engine.close().await {
+                    warn!(%problem, "what was stopped ends after the next start");
+                }
+                return;
+            }
+        };
         let Some(engine) = Arc::into_inner(engine) else {
             return warn!("the engine is still in use: what it made of the host stays");
         };

@@ -14,6 +14,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    sync::Notify,
     time::timeout,
 };
 
@@ -176,16 +177,21 @@ async fn an_app_that_speaks_no_http_is_named_so() {
 /// No packet says so when a replica's network is gone; the engine does.
 #[tokio::test]
 async fn a_replica_that_dies_ends_its_requests() {
-    let (address, _) = app::raw(|stream| async move {
-        let _open = stream;
-        std::future::pending::<()>().await;
+    let came = Arc::new(Notify::new());
+    let arrival = came.clone();
+    let (address, _) = app::raw(move |mut stream| {
+        let arrival = arrival.clone();
+        async move {
+            app::read_head(&mut stream).await;
+            arrival.notify_one();
+            std::future::pending::<()>().await;
+        }
     })
     .await;
     let world = World::new(Config::default()).await;
     world.put(POD, HOST, address).await;
     let asked = tokio::spawn(ask(world.http, get(HOST, "/")));
-    eventually("the start", async || world.gateway.serves(POD)).await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    came.notified().await;
     world.engine.kill(POD, world.engine.running(POD)[0].run);
     let answer: Answer = asked.await.unwrap();
     assert_eq!((answer.status.as_u16(), answer.error()), (502, Some("backend_closed")));

@@ -3,11 +3,12 @@ use crate::{
     world::{ACCOUNT, Failing, Place, TOKEN, terms},
 };
 use apocryph_model::{
-    Address, Amount, Blob, Channel, Digest, Method, PodPhase, Price, Progress, ProvisionRequest, Rate, Terms,
+    Address, Amount, Blob, Channel, Digest, Method, PeerAddress, PodPhase, Price, Progress, ProvisionRequest,
+    Rate, Terms,
 };
 use apocryph_provider::{Deployments, WakeRefusal};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
 };
 
@@ -17,16 +18,9 @@ async fn a_provisioned_pod_is_routed_and_can_be_woken() {
     let alice = Publisher::new(1, "web");
     alice.open(&place);
     let request = alice.request(&place, &alice.spec("serve"));
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let progress = {
-        let told = told.clone();
-        Box::new(move |step| told.lock().unwrap().push(step))
-    };
-    let call = alice.call(&place, Method::Provision);
-    let endpoints = Deployments::provision(&place.provider, call, request.clone(), progress).await.unwrap();
-
+    let told = provisioned(&place, &alice, &request).await;
+    let endpoints = alice.status(&place).await.endpoints;
     assert_eq!(endpoints.len(), 1);
-    let told = told.lock().unwrap().clone();
     let total = request.spec.size + 19;
     assert_eq!(told.first(), Some(&Progress::Channel));
     assert!(told.contains(&Progress::Fetch { done: total, total }), "{told:?}");
@@ -50,6 +44,55 @@ async fn images_are_everyones_only_while_the_publisher_wants_it() {
     assert_eq!(place.double.state().shared, images, "and not the specification");
     alice.provision(&place, request).await.unwrap();
     assert!(place.double.state().shared.is_empty());
+}
+
+#[tokio::test]
+async fn images_come_from_the_nodes_that_have_them_and_else_from_the_publisher() {
+    let place = Place::new();
+    let alice = Publisher::new(1, "web");
+    alice.open(&place);
+    let sources: Vec<PeerAddress> = ["A", "B", "C"].map(|id| source(&id.repeat(46))).into();
+    let [away, poor, rich] = [0, 1, 2].map(|i: usize| sources[i].peer());
+    let request =
+        ProvisionRequest { sources: sources.clone(), ..alice.request(&place, &alice.spec("serve")) };
+    let [manifest, layer] = [0, 1].map(|i: usize| request.blobs[i].digest);
+    place.double.state().nodes =
+        BTreeMap::from([(poor.clone(), BTreeSet::new()), (rich.clone(), BTreeSet::from([layer]))]);
+    let told = provisioned(&place, &alice, &request).await;
+
+    let publisher = crate::world::peer();
+    let asked = [
+        (publisher.clone(), request.spec.digest),
+        (poor.clone(), manifest),
+        (rich.clone(), manifest),
+        (publisher, manifest),
+        (poor, layer),
+        (rich, layer),
+    ];
+    assert_eq!(place.double.state().asked, asked, "{away} has no way to it");
+    let complaint = |step: &Progress| match step {
+        Progress::Source { source, problem } => Some((source.clone(), problem.clone())),
+        _ => None,
+    };
+    let complaints: Vec<_> = told.iter().filter_map(complaint).collect();
+    assert_eq!(complaints.iter().map(|(source, _)| source.clone()).collect::<Vec<_>>(), sources, "once each");
+    assert!(complaints[0].1.contains("away") && complaints[1].1.contains("not there"), "{complaints:?}");
+}
+
+fn source(id: &str) -> PeerAddress {
+    format!("/ip4/192.0.2.1/tcp/4001/p2p/{id}").parse().unwrap()
+}
+
+/// Provisions, and gives what was told on the way.
+async fn provisioned(place: &Place, publisher: &Publisher, request: &ProvisionRequest) -> Vec<Progress> {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let progress = {
+        let told = told.clone();
+        Box::new(move |step| told.lock().unwrap().push(step))
+    };
+    let call = publisher.call(place, Method::Provision);
+    Deployments::provision(&place.provider, call, request.clone(), progress).await.unwrap();
+    told.lock().unwrap().clone()
 }
 
 #[tokio::test]

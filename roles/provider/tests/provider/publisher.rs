@@ -101,6 +101,7 @@ impl Publisher {
             spec_key,
             image_key: b"image key".to_vec(),
             blobs,
+            sources: vec![],
             public: false,
         }
     }

@@ -3,7 +3,8 @@
 use apocryph_ledger::Ledger;
 use apocryph_model::{
     Address, Amount, Attestation, Blob, ChainError, Channel, ChannelId, Digest, Endpoint, Fault, Hash32,
-    LogLine, LogQuery, Offering, PeerId, PodSpec, Price, Resource, Tariff, Terms, TransactionId, Who,
+    LogLine, LogQuery, Offering, PeerAddress, PeerId, PodSpec, Price, Resource, Tariff, Terms, TransactionId,
+    Who,
 };
 use apocryph_provider::{
     BlobError, Blobs, Chain, Claim, ClaimPolicy, ClaimReceipt, Clock, Engine, EngineError, EnginePod, Limits,
@@ -57,6 +58,10 @@ pub(crate) struct State {
     pub(crate) published: BTreeMap<Digest, Vec<u8>>,
     pub(crate) owned: BTreeMap<ChannelId, BTreeSet<Digest>>,
     pub(crate) shared: BTreeSet<Digest>,
+    /// IPFS nodes, and what they have.
+    pub(crate) nodes: BTreeMap<PeerId, BTreeSet<Digest>>,
+    /// Who was asked for what.
+    pub(crate) asked: Vec<(PeerId, Digest)>,
     pub(crate) prepared: BTreeMap<ChannelId, PodSpec>,
     pub(crate) replicas: BTreeMap<ChannelId, Vec<Replica>>,
     pub(crate) readings: Vec<Reading>,
@@ -359,15 +364,26 @@ impl Double {
 
 #[async_trait]
 impl Blobs for Double {
+    async fn reach(&self, source: &PeerAddress) -> Result<(), BlobError> {
+        match self.state().nodes.contains_key(&source.peer()) {
+            true => Ok(()),
+            false => Err(BlobError::Unreachable("it is away".into())),
+        }
+    }
+
     async fn fetch(
         &self,
         owner: ChannelId,
         blob: &Blob,
-        _peer: &PeerId,
+        from: &PeerId,
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<(), BlobError> {
         let mut state = self.state();
         let (cid, problem) = (blob.cid.clone(), "not there".into());
+        state.asked.push((from.clone(), blob.digest));
+        if state.nodes.get(from).is_some_and(|has| !has.contains(&blob.digest)) {
+            return Err(BlobError::Peer { cid, problem });
+        }
         if !state.published.contains_key(&blob.digest) {
             return Err(BlobError::Peer { cid, problem });
         }

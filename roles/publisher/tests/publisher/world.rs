@@ -249,6 +249,7 @@ pub(crate) fn order() -> Order {
         folder: PathBuf::from("/pod"),
         preferences: Preferences { accept_unattested: true, ..Preferences::default() },
         fund: None,
+        sources: vec![],
         public: false,
     }
 }

@@ -16,8 +16,18 @@ pub(crate) async fn leave(stage: Stage) -> Result<Vec<String>> {
     ];
     let settings = cli.environment.iter().filter(|(name, _)| name.starts_with("APOCRYPH"));
     lines.extend(settings.map(|(name, value)| format!("  export {name}={value}")));
+    let programs = cli.program.parent().map(|folder| folder.display().to_string()).unwrap_or_default();
+    lines.push(format!("  export PATH=\"{programs}:$PATH\""));
     let commands = ["ls", "status web", "logs web", "usage web", "remove web"];
-    lines.extend(commands.map(|command| format!("  {} {command}", cli.program.display())));
+    lines.extend(commands.map(|command| format!("  apocryph {command}")));
+    lines.push("A pod of your own, in an empty folder:".to_owned());
+    let image = cli.folder.join("images").display().to_string();
+    let first = [
+        &format!("init --name mine --image oci:{image}:nginx"),
+        "deploy --accept-unattested --fund 5",
+        "status mine",
+    ];
+    lines.extend(first.map(|command| format!("  apocryph {command}")));
     let sweep = if stage.market.traces.cluster.is_some() {
         "make sweep ENGINE=kubernetes, and make cluster-down for the cluster"
     } else {

@@ -1,8 +1,14 @@
 //! What is to be provisioned, and how far it is.
 
 use super::{Malformed, bytes, collect, fixed, required, text};
-use crate::{provision::wire, unixfs::BlockId};
-use apocryph_model::{Blob, Digest, Endpoint, PodId, Progress, ProvisionRequest};
+use crate::{
+    provision::{
+        fault::{MAX_TEXT, cut},
+        wire,
+    },
+    unixfs::BlockId,
+};
+use apocryph_model::{Blob, Digest, Endpoint, PeerAddress, PodId, Progress, ProvisionRequest};
 use wire::provision_event::Event;
 
 /// RSA keys of 16,384 bits take some 9 KiB.
@@ -33,6 +39,9 @@ impl TryFrom<wire::ProvisionPayload> for ProvisionRequest {
         if wire.image_key.len() > MAX_KEY {
             return Err(Malformed("image_key"));
         }
+        if wire.sources.len() > Self::MAX_SOURCES {
+            return Err(Malformed("sources"));
+        }
         Ok(Self {
             pod: PodId(fixed(&wire.pod, "pod")?),
             terms: required(wire.terms, "terms")?.try_into()?,
@@ -41,6 +50,7 @@ impl TryFrom<wire::ProvisionPayload> for ProvisionRequest {
             image_key: wire.image_key.into(),
             blobs: collect(wire.blobs)?,
             public: wire.public,
+            sources: sources(&wire.sources)?,
         })
     }
 }
@@ -55,6 +65,7 @@ impl From<&ProvisionRequest> for wire::ProvisionPayload {
             image_key: bytes(&request.image_key),
             blobs: request.blobs.iter().map(Into::into).collect(),
             public: request.public,
+            sources: request.sources.iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -64,10 +75,28 @@ impl From<Progress> for Event {
         match progress {
             Progress::Channel => Self::Channel(wire::Empty {}),
             Progress::Fetch { done, total } => Self::Fetch(wire::Fetched { done, total }),
+            Progress::Source { source, problem } => {
+                Self::Source(wire::SourceTrouble { source: source.into(), problem: cut(&problem).into() })
+            }
             Progress::Unpack => Self::Unpack(wire::Empty {}),
             Progress::Route => Self::Route(wire::Empty {}),
         }
     }
+}
+
+impl TryFrom<wire::SourceTrouble> for Progress {
+    type Error = Malformed;
+
+    fn try_from(wire: wire::SourceTrouble) -> Result<Self, Malformed> {
+        if wire.problem.len() > MAX_TEXT {
+            return Err(Malformed("source.problem"));
+        }
+        Ok(Self::Source { source: text(&wire.source, "source.source")?, problem: wire.problem })
+    }
+}
+
+fn sources(wire: &[String]) -> Result<Vec<PeerAddress>, Malformed> {
+    wire.iter().map(|source| text(source, "sources")).collect()
 }
 
 /// What a provision call's stream says.
@@ -84,6 +113,7 @@ impl TryFrom<wire::ProvisionEvent> for Provisioning {
         let progress = match required(wire.event, "event")? {
             Event::Channel(wire::Empty {}) => Progress::Channel,
             Event::Fetch(wire::Fetched { done, total }) => Progress::Fetch { done, total },
+            Event::Source(wire) => wire.try_into()?,
             Event::Unpack(wire::Empty {}) => Progress::Unpack,
             Event::Route(wire::Empty {}) => Progress::Route,
             Event::Done(wire) => return collect(wire.endpoints).map(Self::Done),

@@ -5,8 +5,8 @@ use crate::{
 };
 use apocryph_model::{
     Attestation, Blob, Channel, ChannelId, Digest, Endpoint, Fault, Hash32, LogLine, LogQuery, Method, Offer,
-    PodId, PodPhase, PodStatus, Price, Progress, ProvisionRequest, Rate, Statement, Tariff, Terms,
-    UsageRecord, Who, keccak256,
+    PeerAddress, PodId, PodPhase, PodStatus, Price, Progress, ProvisionRequest, Rate, Statement, Tariff,
+    Terms, UsageRecord, Who, keccak256,
 };
 use proptest::prelude::*;
 use prost::Message as _;
@@ -23,6 +23,10 @@ fn blob() -> Blob {
     Blob { digest: Digest([3; 32]), size: 1 << 40, cid }
 }
 
+fn source() -> PeerAddress {
+    format!("/ip4/192.0.2.1/tcp/4001/p2p/{PEER}").parse().unwrap()
+}
+
 fn request() -> ProvisionRequest {
     ProvisionRequest {
         pod: PodId([4; 32]),
@@ -32,6 +36,7 @@ fn request() -> ProvisionRequest {
         image_key: vec![6; 1200],
         blobs: vec![blob(); 3],
         public: true,
+        sources: vec![source(); 2],
     }
 }
 
@@ -94,8 +99,9 @@ fn queries_cross_whole() {
 
 #[test]
 fn progress_and_endpoints_cross_whole() {
-    for stage in [Progress::Channel, Progress::Fetch { done: 1, total: 2 }, Progress::Unpack, Progress::Route]
-    {
+    let trouble = Progress::Source { source: source(), problem: "it is away".into() };
+    let fetch = Progress::Fetch { done: 1, total: 2 };
+    for stage in [Progress::Channel, fetch, trouble, Progress::Unpack, Progress::Route] {
         let event = wire::ProvisionEvent { event: Some(stage.clone().into()) };
         assert_eq!(Provisioning::try_from(event), Ok(Provisioning::Progress(stage)));
     }
@@ -170,6 +176,8 @@ fn what_is_out_of_bounds_is_named() {
     assert_eq!(wire(|p| p.image_key = vec![0; 20_000].into()), Err(Malformed("image_key")));
     assert_eq!(wire(|p| p.blobs[0].cid = "bafy".into()), Err(Malformed("blob.cid")));
     assert_eq!(wire(|p| p.blobs = vec![p.blobs[0].clone(); 2049]), Err(Malformed("blobs")));
+    assert_eq!(wire(|p| p.sources = vec![p.sources[0].clone(); 5]), Err(Malformed("sources")));
+    assert_eq!(wire(|p| p.sources[0] = "/ip4/192.0.2.1/tcp/4001".into()), Err(Malformed("sources")));
 }
 
 proptest! {

@@ -1,0 +1,147 @@
+//! What is known of one replica: its record, and its Pod as it was seen last.
+
+use std::sync::Arc;
+
+use apocryph_model::{Fault, Resources, Who};
+use apocryph_provider::{Replica, ReplicaState};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+
+use crate::labels::{CHANNEL, RESERVED, SPEC};
+use crate::pod_state::{PodState, lifetime};
+use crate::record::{Counters, Record, Records};
+use crate::usage::Seen;
+
+/// One replica.
+pub(crate) struct Entry {
+    pub(crate) record: Record,
+    /// As it is in the daemon's files.
+    written: Option<Record>,
+    /// As it was seen last.
+    pub(crate) object: Option<Arc<Pod>>,
+    /// Whether the API server was asked to create it and has not answered.
+    pub(crate) creating: bool,
+    /// Whether a task looks after its end.
+    pub(crate) ending: bool,
+    /// Whether its end does not wait for anything that is yet to be learned from it.
+    pub(crate) at_once: bool,
+}
+
+impl Entry {
+    /// One that stands in the daemon's files.
+    pub(crate) fn known(record: Record) -> Self {
+        Self { written: Some(record.clone()), ..Self::new(record) }
+    }
+
+    /// One that the API server is about to be asked for; it stands in the files.
+    pub(crate) fn to_create(record: Record) -> Self {
+        Self { creating: true, ..Self::known(record) }
+    }
+
+    fn new(record: Record) -> Self {
+        Self { record, written: None, object: None, creating: false, ending: false, at_once: false }
+    }
+
+    /// The record of a replica whose file is lost, from its Pod.
+    pub(crate) fn adopt(pod: &Pod) -> Option<Self> {
+        let annotation = |name: &str| pod.annotations().get(name);
+        let reserved: Resources = serde_json::from_str(annotation(RESERVED)?).ok()?;
+        let channel = annotation(CHANNEL)?.parse().ok()?;
+        let spec = format!("sha256:{}", annotation(SPEC)?).parse().ok()?;
+        Some(Self::new(Record::new(pod.name_any(), channel, pod.namespace()?, spec, reserved)))
+    }
+
+    /// Makes the file say what this says. One that cannot be written is written with the next.
+    pub(crate) fn write_down(&mut self, records: &Records) {
+        if self.written.as_ref() == Some(&self.record) {
+            return;
+        }
+        match records.put(&self.record) {
+            Ok(()) => self.written = Some(self.record.clone()),
+            Err(error) => {
+                tracing::error!(%error, replica = self.record.id, "a replica's record is not written down");
+            }
+        }
+    }
+
+    pub(crate) fn state(&self) -> PodState {
+        self.object.as_ref().map_or(PodState::Starting(None), |pod| PodState::of(pod))
+    }
+
+    /// Counts as a replica of its pod's.
+    pub(crate) fn is_live(&self) -> bool {
+        !self.record.ended && !self.record.stopping && self.record.fault.is_none()
+    }
+
+    /// Whether the cluster was asked to end it, by whomever.
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.object.as_ref().is_some_and(|pod| pod.metadata.deletion_timestamp.is_some())
+    }
+
+    pub(crate) fn node(&self) -> Option<String> {
+        self.object.as_ref()?.spec.as_ref()?.node_name.clone()
+    }
+
+    pub(crate) fn uid(&self) -> Option<String> {
+        self.object.as_ref()?.metadata.uid.clone()
+    }
+
+    /// As the provider sees it.
+    pub(crate) fn replica(&self) -> Option<Replica> {
+        let state = match (&self.record.fault, self.is_live(), self.state()) {
+            (Some(fault), ..) => ReplicaState::Failed(fault.clone()),
+            (None, true, PodState::Running) => ReplicaState::Running,
+            _ => return None,
+        };
+        Some(Replica { id: self.record.id.clone(), address: self.record.address?, state })
+    }
+
+    /// Takes in the Pod as it is now.
+    pub(crate) fn observe(&mut self, pod: &Arc<Pod>) {
+        let address = pod.status.as_ref().and_then(|status| status.pod_ip.as_ref()?.parse().ok());
+        self.record.address = address.or(self.record.address);
+        self.object = Some(pod.clone());
+        if self.is_live() {
+            self.record.fault = match PodState::of(pod) {
+                PodState::Ended(fault) => Some(fault),
+                // Whoever did this was not this engine: a drained node, one that is lost.
+                _ if self.is_deleted() => Some(lost()),
+                _ => None,
+            };
+        }
+        self.see_end();
+    }
+
+    /// Nothing of the replica is in the cluster any more.
+    pub(crate) fn finish(&mut self) {
+        self.see_end();
+        if self.is_live() {
+            self.record.fault = Some(lost());
+        }
+        self.record.ended = true;
+    }
+
+    /// Takes in what a kubelet saw. How long it ran is by the node's own clock.
+    pub(crate) fn see(&mut self, seen: &Seen) {
+        let start = self.object.as_ref().and_then(|pod| lifetime(pod).0);
+        let running_ms = start.map_or(0, |start| self.billed_until(seen.at_ms).saturating_sub(start));
+        self.record.used = self.record.used.max(Counters { running_ms, ..seen.used });
+    }
+
+    /// Takes in how long it ran in the end.
+    fn see_end(&mut self) {
+        let lifetime = self.object.as_ref().map(|pod| lifetime(pod));
+        if let Some((Some(start), Some(end))) = lifetime {
+            let running_ms = self.billed_until(end).saturating_sub(start);
+            self.record.used = self.record.used.max(Counters { running_ms, ..Counters::default() });
+        }
+    }
+
+    fn billed_until(&self, time_ms: u64) -> u64 {
+        self.record.released_ms.map_or(time_ms, |released| released.min(time_ms))
+    }
+}
+
+fn lost() -> Fault {
+    Fault::passing(Who::Provider, "replica-lost", "the provider's cluster lost the replica: start it again")
+}
