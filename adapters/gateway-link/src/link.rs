@@ -1,5 +1,8 @@
 //! The gateway's half of the link: starts are asked of the daemon, and it is obeyed.
 
+mod connection;
+mod dial;
+
 use crate::{
     Token,
     lease::Lease,
@@ -9,16 +12,18 @@ use crate::{
 use apocryph_gateway::{Backend, Gateway, Pods, PutError, StopError, WakeError};
 use apocryph_model::ChannelId;
 use async_trait::async_trait;
+use connection::Connection;
+use dial::{Missed, connect};
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     future::pending,
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::{
-    net::{TcpStream, lookup_host},
-    sync::{mpsc, oneshot, watch},
+    net::TcpStream,
+    sync::{mpsc, watch},
     time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -26,9 +31,8 @@ use tracing::{info, warn};
 
 /// How often activity is told, where it changed.
 const TELL: Duration = Duration::from_millis(100);
-/// How soon the daemon is looked for again, and how long connecting may take.
+/// How soon the daemon is looked for again.
 const AGAIN: Duration = Duration::from_millis(250);
-const CONNECT_TIME: Duration = Duration::from_secs(3);
 const WELCOME_TIME: Duration = Duration::from_secs(5);
 /// Messages that wait to be sent.
 const QUEUE: usize = 4096;
@@ -74,23 +78,6 @@ struct Inner {
     leaving: CancellationToken,
     /// What was put, whichever connection told it.
     known: Mutex<HashSet<ChannelId>>,
-}
-
-/// One connection.
-struct Connection {
-    said: mpsc::Sender<ToDaemon>,
-    starts: Mutex<HashMap<ChannelId, Vec<oneshot::Sender<Started>>>>,
-    gone: CancellationToken,
-}
-
-type Started = Result<Vec<Backend>, WakeError>;
-
-/// Why there is no connection.
-enum Missed {
-    /// Nobody listens there: there is no daemon.
-    Nobody,
-    /// It cannot be told.
-    Unknown(io::Error),
 }
 
 /// What one connection has told so far.
@@ -219,8 +206,7 @@ impl Link {
         let lease = Duration::from_millis(lease_ms);
         self.0.lease.send_modify(|known| known.set_length(lease));
         let (said, queue) = mpsc::channel(QUEUE);
-        let connection =
-            Arc::new(Connection { said, starts: Mutex::default(), gone: CancellationToken::new() });
+        let connection = Arc::new(Connection::new(said));
         self.0.connection.send_replace(Some(connection.clone()));
         info!(daemon = config.daemon, "the daemon is there");
         let ended = tokio::select! {
@@ -353,40 +339,6 @@ impl Link {
     }
 }
 
-impl Connection {
-    /// Where the link broke, what was to be said does not matter any more.
-    async fn say(&self, message: ToDaemon) {
-        let _ = self.said.send(message).await;
-    }
-
-    /// Asks for a start; `None` where the link broke before the answer.
-    async fn start(&self, pod: ChannelId) -> Option<Started> {
-        let (sender, receiver) = oneshot::channel();
-        self.starts().entry(pod).or_default().push(sender);
-        self.say(ToDaemon::Start { pod }).await;
-        self.gone.run_until_cancelled(receiver).await?.ok()
-    }
-
-    fn started(
-        &self,
-        pod: ChannelId,
-        outcome: Result<Vec<crate::message::WireBackend>, crate::message::Refused>,
-    ) {
-        for waiting in self.starts().remove(&pod).unwrap_or_default() {
-            let started = match &outcome {
-                Ok(running) => Ok(running.iter().copied().map(Backend::from).collect()),
-                Err(refused) => Err(refused.clone().into()),
-            };
-            // Whoever waited may have left.
-            let _ = waiting.send(started);
-        }
-    }
-
-    fn starts(&self) -> MutexGuard<'_, HashMap<ChannelId, Vec<oneshot::Sender<Started>>>> {
-        self.starts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 #[async_trait]
 impl Pods for Link {
     /// How many replicas are needed is known to the daemon alone.
@@ -465,26 +417,4 @@ async fn speak(
         }
     }
     Ok(())
-}
-
-async fn connect(daemon: &str) -> Result<TcpStream, Missed> {
-    let addresses = timeout(CONNECT_TIME, lookup_host(daemon)).await;
-    let addresses = addresses.map_err(|_| Missed::Unknown(io::ErrorKind::TimedOut.into()))?;
-    let mut nobody = true;
-    let mut last = io::Error::from(io::ErrorKind::NotFound);
-    for address in addresses.map_err(Missed::Unknown)? {
-        let connected = timeout(CONNECT_TIME, TcpStream::connect(address)).await;
-        match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => {
-                nobody &= error.kind() == io::ErrorKind::ConnectionRefused;
-                last = error;
-            }
-        }
-    }
-    if nobody && last.kind() == io::ErrorKind::ConnectionRefused {
-        Err(Missed::Nobody)
-    } else {
-        Err(Missed::Unknown(last))
-    }
 }

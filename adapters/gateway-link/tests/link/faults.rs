@@ -105,10 +105,20 @@ async fn what_a_new_daemon_does_not_know_is_gone() {
     drop(world);
 }
 
+/// What a wire does instead of passing bytes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    None,
+    /// It keeps them; neither end is told anything.
+    Silent,
+    /// Both ends see that it broke; who connects again is kept waiting.
+    Cut,
+}
+
 /// Passes bytes on between gateways and a daemon until it is told to keep them.
 struct Wire {
     address: SocketAddr,
-    frozen: watch::Sender<bool>,
+    fault: watch::Sender<Fault>,
     _tasks: JoinSet<()>,
 }
 
@@ -116,27 +126,30 @@ impl Wire {
     async fn to(daemon: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let frozen = watch::Sender::new(false);
-        let freezes = frozen.clone();
+        let fault = watch::Sender::new(Fault::None);
+        let faults = fault.clone();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(pass(stream, daemon, freezes.subscribe()));
+                tokio::spawn(pass(stream, daemon, faults.subscribe()));
             }
         });
-        Self { address, frozen, _tasks: tasks }
+        Self { address, fault, _tasks: tasks }
     }
 }
 
-async fn pass(mut here: TcpStream, daemon: SocketAddr, mut frozen: watch::Receiver<bool>) {
+async fn pass(mut here: TcpStream, daemon: SocketAddr, mut fault: watch::Receiver<Fault>) {
+    // A test that has ended passes nothing on.
+    let _ = fault.wait_for(|fault| *fault != Fault::Cut).await;
     let Ok(mut there) = TcpStream::connect(daemon).await else { return };
-    let thaws = frozen.clone();
-    tokio::select! {
+    let mut heals = fault.clone();
+    let cut = tokio::select! {
         _ = copy_bidirectional(&mut here, &mut there) => return,
-        _ = frozen.wait_for(|frozen| *frozen) => {}
+        fault = fault.wait_for(|fault| *fault != Fault::None) => fault.is_ok_and(|fault| *fault == Fault::Cut),
+    };
+    if !cut {
+        let _ = heals.wait_for(|fault| *fault == Fault::None).await;
     }
-    // Neither end is told anything.
-    let _ = thaws.clone().wait_for(|frozen| !*frozen).await;
 }
 
 #[tokio::test]
@@ -146,27 +159,39 @@ async fn nothing_is_routed_without_a_lease_to_what_may_have_been_stopped() {
     let cut_off = Other::start(wire.address, impatient()).await;
     cut_off.synced().await;
     let mut stream = cut_off.stream().await;
-    wire.frozen.send_replace(true);
+    wire.fault.send_replace(Fault::Silent);
     // The daemon cannot know what goes on there, so it waits, and stops the pod in the end.
     eventually("it is stopped", async || world.engine.times("idle") == 1).await;
     assert_eq!(cut_off.gateway.routed(POD), Some(Vec::new()), "nothing new is routed there by then");
     assert_eq!(cut_off.ask("/").await.0, 503);
     read_until(&mut stream, "more\n").await;
-    wire.frozen.send_replace(false);
+    wire.fault.send_replace(Fault::None);
     eventually("it is served again", async || cut_off.ask("/").await.0 == 200).await;
 }
 
 #[tokio::test]
+async fn a_stop_waits_for_the_lease_of_a_gateway_that_is_silent() {
+    a_stop_waits_for_the_lease(Fault::Silent).await;
+}
+
+#[tokio::test]
 async fn a_stop_waits_for_the_lease_of_a_gateway_that_was_lost() {
+    a_stop_waits_for_the_lease(Fault::Cut).await;
+}
+
+async fn a_stop_waits_for_the_lease(fault: Fault) {
     // The pod is quiet long before the lease is over.
-    let world = World::with_lease(restless(), Duration::from_secs(4)).await;
+    let lease = Duration::from_secs(3);
+    let world = World::with_lease(restless(), lease).await;
     let wire = Wire::to(world.address).await;
+    // Those that nobody here gave are over.
+    tokio::time::sleep(lease).await;
     let cut_off = Other::start(wire.address, impatient()).await;
     cut_off.synced().await;
     assert_eq!(cut_off.ask("/").await.0, 200);
     // The time in which that is told five times over; where it is not, the lease counts anyway.
     tokio::time::sleep(Duration::from_millis(500)).await;
-    wire.frozen.send_replace(true);
+    wire.fault.send_replace(fault);
     assert_eq!(cut_off.ask("/").await.0, 200, "it has its lease");
     eventually("the pod is stopped", async || world.engine.times("idle") == 1).await;
     assert_eq!(cut_off.gateway.routed(POD), Some(Vec::new()), "nothing is routed there by then");
@@ -179,7 +204,7 @@ async fn who_begins_to_decide_waits_for_leases_that_others_gave() {
     let cut_off = Other::start(wire.address, impatient()).await;
     cut_off.synced().await;
     let mut stream = cut_off.stream().await;
-    wire.frozen.send_replace(true);
+    wire.fault.send_replace(Fault::Silent);
     let world = World::again(world.kill().await, Scale::default()).await;
     world.hub.retire(POD, Duration::ZERO).await;
     assert_eq!(cut_off.gateway.routed(POD), Some(Vec::new()), "nothing is routed there by then");
