@@ -68,7 +68,7 @@ async fn a_channel_that_does_not_pay_gets_no_pod_and_a_reason() {
         (&openings[5], "channel-unlocking", "cancel the unlock or wait for its end"),
         (&Opening { terms: free, ..openings[6].clone() }, "wrong-terms", "open it anew"),
         // What is wrong here comes after the channel.
-        (&openings[7], "blob-unavailable", "cannot be had from the publisher"),
+        (&openings[7], "blob-unavailable", "cannot be had from the peer"),
     ];
     for (opening, code, remedy) in expected {
         let fault = told(opening, PUBLISHER).await;
