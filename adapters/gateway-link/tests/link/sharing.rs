@@ -36,7 +36,7 @@ async fn a_pod_is_not_stopped_while_one_gateway_has_a_stream_open() {
     let [a, b] = world.others().await;
     let mut stream = b.stream().await;
     assert_eq!(a.ask("/").await.0, 200);
-    // Another pod's whole life is longer than this one's idle period.
+    // More than twice its idle period, after which it would be stopped but for the stream.
     tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
     assert_eq!((world.engine.times("idle"), world.engine.running()), (0, 1));
     world.app.end_streams();
