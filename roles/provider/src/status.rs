@@ -37,7 +37,7 @@ impl Provider {
         let channels = self.world.chain.channels(&[channel]).await.unwrap_or_default();
         let (replicas, failure) = self.count_running(&pod).await?;
         Ok(PodStatus {
-            phase: phase(&pod, replicas),
+            phase: self.phase(&pod, replicas).await,
             replicas,
             endpoints: pod.endpoints.clone(),
             usage,
@@ -45,6 +45,19 @@ impl Provider {
             spec: pod.is_live().then_some(pod.spec),
             last_error: self.trouble(&pod).or(failure),
         })
+    }
+
+    async fn phase(&self, pod: &Pod, replicas: u32) -> PodPhase {
+        let ended = match pod.state {
+            PodState::Evicted(_) => PodPhase::Evicted,
+            PodState::Removed => PodPhase::Removed,
+            PodState::Live | PodState::OutOfFunds { .. } if replicas > 0 => return PodPhase::Running,
+            PodState::Live | PodState::OutOfFunds { .. } => return PodPhase::Idle,
+        };
+        // The ledger is told first, and an engine that does not answer may still run it.
+        let there = self.world.engine.pods().await;
+        let gone = there.is_ok_and(|there| !there.contains(&pod.channel));
+        if gone { ended } else { PodPhase::Ending }
     }
 
     /// How many replicas run, and why one does not.
@@ -99,14 +112,5 @@ impl Provider {
     pub(crate) async fn usage(&self, call: Authorisation, from: u64) -> Result<Vec<UsageRecord>, Fault> {
         let caller = self.authorise(Method::Usage, &call).await?;
         self.ledger(move |ledger| ledger.records(caller.channel, from, PAGE)).await
-    }
-}
-
-fn phase(pod: &Pod, replicas: u32) -> PodPhase {
-    match pod.state {
-        PodState::Evicted(_) => PodPhase::Evicted,
-        PodState::Removed => PodPhase::Removed,
-        PodState::Live | PodState::OutOfFunds { .. } if replicas > 0 => PodPhase::Running,
-        PodState::Live | PodState::OutOfFunds { .. } => PodPhase::Idle,
     }
 }

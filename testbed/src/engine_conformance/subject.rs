@@ -30,6 +30,11 @@ pub trait Subject: Send + Sync {
         true
     }
 
+    /// Whether the engine refuses what no machine of its has room for.
+    fn looks_for_room(&self) -> bool {
+        false
+    }
+
     /// Ends the engine as a crash of the daemon would, and opens it again.
     async fn restart(&mut self);
 

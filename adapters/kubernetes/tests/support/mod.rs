@@ -316,6 +316,11 @@ impl Subject for Bench {
         false
     }
 
+    /// By its scheduler.
+    fn looks_for_room(&self) -> bool {
+        true
+    }
+
     async fn restart(&mut self) {
         drop(self.engine.take());
         let engine = KubernetesEngine::open(self.config.clone(), self.registry.clone()).await;

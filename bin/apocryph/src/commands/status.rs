@@ -138,6 +138,7 @@ impl View {
             Some(PodPhase::Running) => "running",
             Some(PodPhase::Evicted) => "evicted",
             Some(PodPhase::Removed) => "removed",
+            Some(PodPhase::Ending) => "ending",
             None => "unknown",
         }
     }

@@ -36,6 +36,8 @@ pub(crate) enum Failing {
     Prepare,
     Route,
     Remove,
+    /// The engine does not say what is there.
+    Look,
     Sample,
     Scale,
     Forget,
@@ -248,6 +250,9 @@ impl Engine for Double {
     }
 
     async fn pods(&self) -> Result<Vec<ChannelId>, EngineError> {
+        if self.fails(Failing::Look) {
+            return Err(EngineError::Host(Fault::passing(Who::Provider, "cluster-unreachable", "away")));
+        }
         Ok(self.state().prepared.keys().copied().collect())
     }
 
