@@ -30,6 +30,7 @@ use k8s_openapi::api::core::v1::{Namespace, Node, NodeAddress, Pod, Service};
 use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
@@ -51,7 +52,7 @@ pub(crate) struct Bench {
     /// What stands between the engine and the API server, where faults are wanted.
     api: Option<FaultyApi>,
     link_local: Option<LinkLocal>,
-    _account: Account,
+    account: Account,
 }
 
 /// The node images of the registry, as the engine wants them.
@@ -147,19 +148,7 @@ impl Bench {
         let registry = Arc::new(Images(images));
         let engine = Some(KubernetesEngine::open(config.clone(), registry.clone()).await.unwrap());
         let Cluster { kubeconfig: admin, host } = cluster;
-        Self {
-            name,
-            config,
-            engine,
-            registry,
-            shipyard,
-            host,
-            admin,
-            dir,
-            api,
-            link_local: None,
-            _account: account,
-        }
+        Self { name, config, engine, registry, shipyard, host, admin, dir, api, link_local: None, account }
     }
 
     /// What stands between the engine and the API server, in tests of faults.
@@ -172,6 +161,15 @@ impl Bench {
         let file = Kubeconfig::read_from(&self.admin).unwrap();
         let config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.unwrap();
         Client::try_from(config).unwrap()
+    }
+
+    /// A file that tells how to reach the cluster, as whoever may do everything but for a `change`.
+    pub(crate) fn kubeconfig_with(&self, change: impl FnOnce(&mut Value)) -> PathBuf {
+        let mut config = self.account.config();
+        change(&mut config);
+        let file = self.dir.path().join("changed");
+        std::fs::write(&file, config.to_string()).unwrap();
+        file
     }
 
     /// The namespaces of the engine's pods.
