@@ -9,7 +9,7 @@ use crate::{
     message::{ACTIVITIES, LONGEST_NAME, Outcome, PodActivity, PodState, ToDaemon, ToGateway, VERSION},
     secure::{self, LinkError, Reader, Writer},
 };
-use apocryph_gateway::{Backend, Gateway, Pods, PutError, StopError, WakeError};
+use apocryph_gateway::{Backend, End, Gateway, Pods, PutError, StopError, WakeError};
 use apocryph_model::ChannelId;
 use async_trait::async_trait;
 use connection::Connection;
@@ -378,7 +378,7 @@ impl Pods for Link {
     }
 
     /// The daemon tells what runs.
-    async fn died(&self, _: ChannelId, _: Backend) -> WakeError {
+    async fn died(&self, _: ChannelId, _: Backend) -> End {
         pending().await
     }
 }

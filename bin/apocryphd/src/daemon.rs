@@ -243,7 +243,7 @@ fn registry_secret(state_key: &EnvelopeKey) -> [u8; 32] {
 /// Published TCP ports listen where requests arrive, if they do here.
 fn gateway_config(settings: &Settings) -> GatewayConfig {
     let (serves, tcp_address) = (settings.file.gateway.here, settings.file.listen.gateway.0.ip());
-    GatewayConfig { serves, tcp_address, ..GatewayConfig::default() }
+    GatewayConfig { serves, tcp_address, drain: settings.file.gateway.drain.0, ..GatewayConfig::default() }
 }
 
 /// The daemon's gateway, and what joins it to others where they may connect.

@@ -59,8 +59,25 @@ pub trait Pods: Send + Sync + 'static {
     /// A request was refused because nothing listens on this port of the pod, which runs.
     fn unheard(&self, pod: ChannelId, port: u16);
 
-    /// Returns when this run has ended, and why; at once where it has ended before.
-    async fn died(&self, pod: ChannelId, backend: Backend) -> WakeError;
+    /// Returns when this run has ended, or is about to without having been asked to here; at once where it
+    /// has ended before.
+    async fn died(&self, pod: ChannelId, backend: Backend) -> End;
+}
+
+/// The end of a run that nobody here asked for.
+#[derive(Debug)]
+pub enum End {
+    /// It is over, for this reason.
+    Died(WakeError),
+    /// Whoever runs the machines is ending it: what is under way there may come to its end.
+    Leaving,
+}
+
+/// By the codes that engines tell.
+impl From<Fault> for End {
+    fn from(fault: Fault) -> Self {
+        if fault.code == "replica-leaving" { Self::Leaving } else { Self::Died(fault.into()) }
+    }
 }
 
 /// Why a pod does not start. The text of every variant is for whoever sent the request: it holds
@@ -162,6 +179,9 @@ mod tests {
         assert_eq!(code(Who::Provider, "disk-full"), "no_room");
         assert_eq!(code(Who::Provider, "no-room"), "no_room");
         assert_eq!(code(Who::Provider, "host-failed"), "engine");
+        let end = |code: &str| End::from(Fault::passing(Who::Provider, code, "text"));
+        assert!(matches!(end("replica-leaving"), End::Leaving));
+        assert!(matches!(end("replica-lost"), End::Died(WakeError::Engine(_))));
     }
 
     #[test]

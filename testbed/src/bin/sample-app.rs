@@ -1,5 +1,5 @@
 //! The app in pods of tests: HTTP/1.1, and HTTP/2 without TLS, at port 8080; at port 9090 whatever comes is
-//! given back. It writes a line for each request, and ends when it is asked to.
+//! given back. It writes a line for each request, and ends when it is asked to, once no `/ticks` are under way.
 
 #![expect(clippy::print_stdout, reason = "its lines are what tests read")]
 
@@ -21,7 +21,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 
 type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 
@@ -32,6 +33,8 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// Tells this run from every other.
 static RUN: LazyLock<String> = LazyLock::new(|| format!("{:016x}", RandomState::new().hash_one(HTTP)));
+/// How many `/ticks` are under way.
+static TICKING: LazyLock<watch::Sender<usize>> = LazyLock::new(|| watch::Sender::new(0));
 /// Requests so far.
 static REQUESTS: AtomicUsize = AtomicUsize::new(0);
 
@@ -41,9 +44,32 @@ async fn main() -> io::Result<()> {
     let http = TcpListener::bind((Ipv4Addr::UNSPECIFIED, HTTP)).await?;
     let echo = TcpListener::bind((Ipv4Addr::UNSPECIFIED, ECHO)).await?;
     tokio::select! {
-        _ = asked_to_end.recv() => Ok(()),
+        _ = ends(&mut asked_to_end) => Ok(()),
         ended = serve(http) => ended,
         ended = give_back(echo) => ended,
+    }
+}
+
+/// Returns when it is asked to end, and nothing is under way.
+async fn ends(asked: &mut Signal) {
+    asked.recv().await;
+    // The sender lives as long as this program.
+    let _ = TICKING.subscribe().wait_for(|ticking| *ticking == 0).await;
+}
+
+/// Something that keeps it from ending.
+struct UnderWay;
+
+impl UnderWay {
+    fn begin() -> Self {
+        TICKING.send_modify(|ticking| *ticking += 1);
+        Self
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        TICKING.send_modify(|ticking| *ticking -= 1);
     }
 }
 
@@ -103,7 +129,11 @@ fn ticks(count: Option<usize>) -> Response<Body> {
         tokio::time::sleep(TICK).await;
         "tick\n".to_owned()
     });
-    let frames = first.chain(ticks).map(|line| Ok(Frame::data(line.into())));
+    let under_way = UnderWay::begin();
+    let frames = first.chain(ticks).map(move |line: String| {
+        let _under_way = &under_way;
+        Ok(Frame::data(line.into()))
+    });
     Response::new(StreamBody::new(frames).boxed_unsync())
 }
 

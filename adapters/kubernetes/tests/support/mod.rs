@@ -20,16 +20,16 @@ use api::FaultyApi;
 use apocryph_kubernetes::{Config, KubernetesEngine, NodeImage, NodeRegistry, Shipped};
 use apocryph_model::{ChannelId, Digest};
 use apocryph_oci::registry::{Decryption, NodeImages, serve_nodes};
-use apocryph_provider::{Engine, EngineError};
+use apocryph_provider::{Engine, EngineError, Replica};
 use apocryph_testbed::engine_conformance::Subject;
 use apocryph_testbed::shipyard::Shipyard;
 use async_trait::async_trait;
 use futures::FutureExt as _;
 use futures::future::LocalBoxFuture;
 use k8s_openapi::api::core::v1::{Namespace, Node, NodeAddress, Pod, Service};
-use kube::api::ListParams;
+use kube::api::{DeleteParams, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt as _};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -312,6 +312,15 @@ impl Subject for Bench {
     /// Not by the API server's defaults (feature gate `PodLogsQuerySplitStreams`).
     fn tells_streams_apart(&self) -> bool {
         false
+    }
+
+    /// As a drain of its node does.
+    async fn evacuate(&self, replica: &Replica) -> bool {
+        let pods = self.replicas().await;
+        let namespace = pods.iter().find(|pod| pod.name_any() == replica.id).unwrap().namespace().unwrap();
+        let pods: Api<Pod> = Api::namespaced(self.client().await, &namespace);
+        pods.delete(&replica.id, &DeleteParams::default()).await.unwrap();
+        true
     }
 
     /// By its scheduler.

@@ -1,6 +1,6 @@
 //! The provider, as the gateway scales pods by it.
 
-use apocryph_gateway::{Backend, Pods, StopError, WakeError};
+use apocryph_gateway::{Backend, End, Pods, StopError, WakeError};
 use apocryph_model::ChannelId;
 use apocryph_provider::{EngineError, Provider, Replica, WakeRefusal};
 use async_trait::async_trait;
@@ -68,7 +68,7 @@ impl Pods for EnginePods {
         }
     }
 
-    async fn died(&self, pod: ChannelId, backend: Backend) -> WakeError {
+    async fn died(&self, pod: ChannelId, backend: Backend) -> End {
         let died = async {
             match (self.provider(), self.replica(pod, backend).await?) {
                 (Some(provider), Some(replica)) => provider.ended(pod, &replica.id).await,
@@ -77,7 +77,7 @@ impl Pods for EnginePods {
         };
         match died.await {
             Ok(Some(fault)) => fault.into(),
-            Ok(None) => WakeError::Removed,
+            Ok(None) => End::Died(WakeError::Removed),
             Err(error) => {
                 // Unknown is not ended: whoever dials finds out.
                 warn!(%error, pod = pod.short(), "the end of a replica cannot be told");

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use apocryph_gateway::{Backend, Pods, StopError, WakeError};
+use apocryph_gateway::{Backend, End, Pods, StopError, WakeError};
 use apocryph_model::ChannelId;
 use apocryph_provider::{Engine, EngineError, Replica, ReplicaState};
 use async_trait::async_trait;
@@ -137,7 +137,7 @@ impl Pods for LentPods {
         self.asked().push("unheard");
     }
 
-    async fn died(&self, pod: ChannelId, backend: Backend) -> WakeError {
+    async fn died(&self, pod: ChannelId, backend: Backend) -> End {
         if self.is_missed(backend.run) {
             return pending().await;
         }
@@ -168,7 +168,10 @@ async fn stop(engine: &dyn Engine, pod: ChannelId, backend: Backend) -> Result<(
     }
 }
 
-async fn end(engine: &dyn Engine, pod: ChannelId, backend: Backend) -> Result<WakeError, EngineError> {
-    let Some(replica) = replica(engine, pod, backend).await? else { return Ok(WakeError::Removed) };
-    Ok(engine.ended(pod, &replica.id).await?.map_or(WakeError::Removed, WakeError::from))
+async fn end(engine: &dyn Engine, pod: ChannelId, backend: Backend) -> Result<End, EngineError> {
+    let fault = match replica(engine, pod, backend).await? {
+        Some(replica) => engine.ended(pod, &replica.id).await?,
+        None => None,
+    };
+    Ok(fault.map_or(End::Died(WakeError::Removed), End::from))
 }

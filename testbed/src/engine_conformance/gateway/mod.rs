@@ -24,6 +24,7 @@ pub use levels::{an_end_that_was_missed_is_found_out, what_runs_is_served_after_
 pub use several::a_lost_gateway_makes_no_pod_look_idle;
 pub use stopping::{
     a_request_that_arrives_during_the_stop_is_served, what_is_to_end_is_drained_and_asked_nothing_more,
+    what_others_end_is_drained_too,
 };
 pub use streams::open_streams_keep_a_pod_up;
 pub use transparent::what_passes_is_not_changed;

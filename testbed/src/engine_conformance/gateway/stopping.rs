@@ -85,3 +85,26 @@ pub async fn what_is_to_end_is_drained_and_asked_nothing_more(subject: &mut dyn 
     loan.over(engine, work).await;
     finish(engine, old.id).await;
 }
+
+/// A replica that is ended for the sake of its machine is asked nothing more, while what is under way there comes
+/// to its end.
+pub async fn what_others_end_is_drained_too(subject: &mut dyn Subject) {
+    let pod = prepare(subject, AT_ONCE).await;
+    let engine = subject.engine();
+    let (pods, loan) = lend();
+    let work = async {
+        let front = Front::before(&pods, Config::default(), routes(&pod, HOST, Scale::default())).await;
+        let under_way = Ticks::begin(front.http, HOST, "/ticks?8").await;
+        let leaving = running(engine, pod.id).await.unwrap().remove(0);
+        if !subject.evacuate(&leaving).await {
+            return;
+        }
+        let routed = async || Ok(front.gateway.routed(pod.id).is_some_and(|routed| routed.is_empty()));
+        until("nothing is routed to it", PATIENCE, routed).await.unwrap();
+        let other = front.ask("/").await;
+        assert!(other.status == 200 && other.body != under_way.run, "{other:?}");
+        assert!(under_way.end().await, "it came to its end");
+    };
+    loan.over(engine, work).await;
+    finish(engine, pod.id).await;
+}
