@@ -117,8 +117,11 @@ impl ClusterError {
     }
 }
 
-/// The error with its causes, each once: some tell their cause themselves.
+/// The API server's own words, or the error with its causes, each once: some tell their cause themselves.
 fn with_causes(error: &kube::Error) -> String {
+    if let kube::Error::Api(status) = error {
+        return format!("{} ({})", status.message, status.code);
+    }
     let causes = std::iter::successors(error.source(), |cause| (**cause).source());
     causes.fold(error.to_string(), |text, cause| match cause.to_string() {
         cause if text.contains(&cause) => text,
