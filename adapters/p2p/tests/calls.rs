@@ -199,6 +199,7 @@ impl Deployments for Service {
 struct Pair {
     provider: Node,
     publisher: Node,
+    network: PublisherNetwork,
     link: Arc<dyn ProviderLink>,
     service: Arc<Service>,
     serving: JoinHandle<Result<(), ServeError>>,
@@ -221,7 +222,7 @@ impl Pair {
         });
         let network = PublisherNetwork::new(publisher.clone(), CHAIN);
         let link = network.connect(&addresses(&provider), Key::new()).await.unwrap();
-        Self { provider, publisher, link, service, serving, stop: Some(stop) }
+        Self { provider, publisher, network, link, service, serving, stop: Some(stop) }
     }
 }
 
@@ -292,6 +293,8 @@ async fn a_request_out_of_bounds_is_refused_with_the_cause() {
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_beyond_the_bound_do_not_reach_the_service() {
     let pair = Pair::new(TCP).await;
+    // By its answer the provider's bound is known here, so that what is beyond it waits its turn.
+    assert_eq!(pair.link.offer().await, Ok(offer()));
     pair.service.gate.forget_permits(Semaphore::MAX_PERMITS);
     let calls: Vec<_> = (0..100)
         .map(|_| {
@@ -313,6 +316,16 @@ async fn calls_beyond_the_bound_do_not_reach_the_service() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_links_to_a_provider_at_once_are_served() {
+    let pair = Pair::new(TCP).await;
+    let network = PublisherNetwork::new(nodes::publisher(TCP).await, CHAIN);
+    let at = addresses(&pair.provider);
+    let ask = async || network.connect(&at, Key::new()).await?.status(CHANNEL).await;
+    let links = futures::future::join_all((0..16).map(|_| ask())).await;
+    assert_eq!(links, vec![Ok(status()); 16]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn logs_are_followed_at_the_readers_pace() {
     let pair = Pair::new(TCP).await;
     let query = LogQuery { follow: true, ..LogQuery::default() };
@@ -325,7 +338,7 @@ async fn logs_are_followed_at_the_readers_pace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_breaks_under_way_is_told() {
+async fn a_connection_that_breaks_under_way_is_told_and_links_go_on_over_the_next() {
     let pair = Pair::new(TCP).await;
     pair.service.gate.forget_permits(Semaphore::MAX_PERMITS);
     let link = pair.link.clone();
@@ -334,6 +347,14 @@ async fn a_connection_that_breaks_under_way_is_told() {
     pair.provider.disconnect(pair.publisher.peer_id());
     let broken = call.await.unwrap();
     assert!(matches!(broken, Err(LinkError::Broken(_))), "{broken:?}");
+    let at = addresses(&pair.provider);
+    let again = async {
+        // Until this side has seen that it broke, there is nothing to be made anew.
+        while pair.network.connect(&at, Key::new()).await.is_err() || pair.link.status(CHANNEL).await.is_err()
+        {
+        }
+    };
+    tokio::time::timeout(nodes::DEADLINE, again).await.expect("the link is served again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -78,6 +78,14 @@ impl Funds {
         }
     }
 
+    /// Why the chain says nothing.
+    fn problem(&self) -> Option<&String> {
+        match self {
+            Self::Unknown { problem } => Some(problem),
+            _ => None,
+        }
+    }
+
     /// For how long, or until when it is locked, for a table.
     fn time(&self) -> String {
         match self {
@@ -172,11 +180,8 @@ impl fmt::Display for View {
 #[serde(transparent)]
 struct Views(Vec<View>);
 
-impl fmt::Display for Views {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return f.write_str("no pods: `apocryph deploy` makes one");
-        }
+impl Views {
+    fn table(&self) -> Table {
         let mut table = Table::new();
         table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(["NAME", "STATE", "REPLICAS", "PROVIDER", "MONEY LEFT", "LASTS", "REACHED AT"]);
@@ -192,6 +197,56 @@ impl fmt::Display for Views {
                 reached.join("\n"),
             ]);
         }
-        write!(f, "{}", table.trim_fmt())
+        table
+    }
+}
+
+/// A table of the pods, then why provider or chain say nothing of some.
+impl fmt::Display for Views {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("no pods: `apocryph deploy` makes one");
+        }
+        write!(f, "{}", self.table().trim_fmt())?;
+        for view in &self.0 {
+            for problem in view.provider_problem.iter().chain(view.money.problem()) {
+                write!(f, "\n{}: {problem}", view.name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use apocryph_model::Amount;
+
+    fn view(name: &str, phase: Option<PodPhase>, money: Funds, problem: Option<&str>) -> View {
+        View {
+            name: name.parse().unwrap(),
+            provider: Address([0x11; 20]),
+            provider_name: "lowlands".into(),
+            unattested: true,
+            phase,
+            replicas: phase.map(|_| 1),
+            endpoints: vec![],
+            channel: ChannelId([0x22; 32]),
+            money,
+            last_error: None,
+            provider_problem: problem.map(Into::into),
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_has_its_reason_below_the_table() {
+        let left = Money { amount: Amount(4_200_000), decimals: 6, symbol: "USDC".into() };
+        let open = Funds::Open { left, lasts: Some(7200) };
+        let unknown = Funds::Unknown { problem: "the endpoint does not answer".into() };
+        let listed = [
+            view("web", Some(PodPhase::Running), open, None),
+            view("db", None, unknown, Some("the connection to the provider broke")),
+        ];
+        insta::assert_snapshot!(Views(listed.into()).to_string());
     }
 }
