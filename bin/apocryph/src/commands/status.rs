@@ -72,7 +72,7 @@ impl Funds {
     /// How much is left, for a table.
     fn left(&self) -> String {
         match self {
-            Self::Open { left, .. } | Self::Unlocking { left, .. } => left.to_string(),
+            Self::Open { left, .. } | Self::Unlocking { left, .. } => format!("{left:.6}"),
             Self::Closed => "none".into(),
             Self::Unknown { .. } => "?".into(),
         }
@@ -106,14 +106,14 @@ impl fmt::Display for Funds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Open { left, lasts: Some(lasts) } => {
-                write!(f, "{left} left, at least {}", display_seconds(*lasts))
+                write!(f, "{left:.6} left, at least {}", display_seconds(*lasts))
             }
-            Self::Open { left, lasts: None } => write!(f, "{left} left"),
-            Self::Unlocking { left, seconds: Some(0) } => write!(f, "{left} can be withdrawn"),
+            Self::Open { left, lasts: None } => write!(f, "{left:.6} left"),
+            Self::Unlocking { left, seconds: Some(0) } => write!(f, "{left:.6} can be withdrawn"),
             Self::Unlocking { left, seconds: Some(seconds) } => {
-                write!(f, "{left} locked for another {}", display_seconds(*seconds))
+                write!(f, "{left:.6} locked for another {}", display_seconds(*seconds))
             }
-            Self::Unlocking { left, seconds: None } => write!(f, "{left} being unlocked"),
+            Self::Unlocking { left, seconds: None } => write!(f, "{left:.6} being unlocked"),
             Self::Closed => f.write_str("no channel is open"),
             Self::Unknown { problem } => write!(f, "unknown: {problem}"),
         }
