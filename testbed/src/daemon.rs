@@ -11,6 +11,7 @@ use crate::chain::DevChain;
 use crate::clients::{Answer, http_get};
 use crate::cluster::Cluster;
 use crate::containers;
+use crate::dns::DnsServer;
 use crate::service::{Service, ending};
 use crate::until::until;
 
@@ -210,6 +211,16 @@ impl Daemon {
         std::fs::write(path, text.replacen(from, to, 1))
     }
 
+    /// Has it ask a DNS server whose host names are, from the next start on. Until then they are
+    /// whose pod came first.
+    ///
+    /// # Errors
+    /// If its configuration cannot be read or written.
+    pub fn prove_hosts_by(&self, dns: &DnsServer) -> io::Result<()> {
+        let setting = format!("host-names = \"dns\"\nresolver = \"{}\"", dns.address());
+        self.configure("host-names = \"first-come\"", &setting)
+    }
+
     /// The processes in its containers of these names: id and command line.
     ///
     /// # Errors
@@ -339,6 +350,7 @@ registry = "{registry}"
 
 [gateway]
 domain = "{name}.localhost"
+host-names = "first-come"
 tcp-ports = "{first_port}-{last_port}"
 
 [engine]

@@ -34,7 +34,7 @@ use apocryph_ledger::Ledger;
 use apocryph_model::Digest;
 use apocryph_oci::registry::Grants;
 use apocryph_p2p::{BlobStore, Node, Reader};
-use apocryph_provider::{Chain as _, Deployments, Provider, World};
+use apocryph_provider::{Chain as _, Deployments, HostProofs, Provider, World};
 use apocryph_seal::{EnvelopeKey, sha256};
 use doors::{Doors, address, listen};
 use health::Readiness;
@@ -136,6 +136,7 @@ impl Daemon {
             blobs: Arc::new(node.clone()),
             registry: grants,
             routes: Arc::new(routes),
+            host_proofs: settings.dns().map(|dns| Arc::new(dns) as Arc<dyn HostProofs>),
             ledger,
             clock: Arc::new(SystemClock),
         };

@@ -1,5 +1,6 @@
 use crate::{
-    Chain, Deployment, Deployments, Error, Images, LinkError, Network, ProviderLink, Reporter, Secrets, Timer,
+    Chain, Deployment, Deployments, Error, HostProofs, Images, LinkError, Network, ProviderLink, Reporter,
+    Secrets, Timer,
 };
 use apocryph_model::{Name, PeerAddress};
 use apocryph_statement::Signer;
@@ -20,6 +21,8 @@ pub struct Publisher {
     pub secrets: Arc<dyn Secrets>,
     /// The key that providers know the publisher by; the same account as the chain's.
     pub signer: Arc<dyn Signer>,
+    /// What the owners of host names say.
+    pub host_proofs: Arc<dyn HostProofs>,
     /// How long is waited.
     pub timer: Arc<dyn Timer>,
     /// Is told of every step.

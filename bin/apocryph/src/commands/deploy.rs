@@ -9,7 +9,7 @@ use crate::{
     world,
 };
 use apocryph_model::{Address, Blob, ChannelId, Endpoint, Name, PeerAddress, ProvisionRequest};
-use apocryph_publisher::{Budget, Deployed, Money, Order, Payment, Plan, Preferences};
+use apocryph_publisher::{BroughtHost, Budget, Deployed, Money, Order, Payment, Plan, Preferences, Seen};
 use serde::Serialize;
 use std::{
     fmt,
@@ -21,7 +21,7 @@ use std::{
 
 pub(super) async fn run(args: Deploy, settings: &Settings, printer: &Printer) -> Result<(), Failure> {
     let order = order(&args, printer)?;
-    let publisher = world::publisher(settings, printer).await?;
+    let publisher = world::publisher_at(args.resolver, settings, printer).await?;
     if args.dry_run {
         let plan = publisher.plan(&order).await?;
         return printer.result("deploy", &Planned::of(&plan, args.accept_unattested));
@@ -124,6 +124,14 @@ impl fmt::Display for Summary<'_> {
 
 const UNATTESTED: &str = "its evidence was not verified: whoever operates it could read the pod";
 
+fn display_seen(seen: &Seen) -> String {
+    match seen {
+        Seen::There => "proved in the DNS".into(),
+        Seen::Missing => "NOT PROVED, without which most providers refuse it".into(),
+        Seen::Unknown(reason) => format!("not looked up ({reason})"),
+    }
+}
+
 /// What would be deployed.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -140,6 +148,8 @@ struct Planned<'a> {
     held: Money,
     /// `None` where a channel is open already.
     budget: Option<&'a Budget>,
+    /// The host names that it brings, and the records that prove them.
+    hosts: &'a [BroughtHost],
 }
 
 impl<'a> Planned<'a> {
@@ -158,6 +168,7 @@ impl<'a> Planned<'a> {
             deposit: plan.token.money(plan.payment.cost()),
             held: plan.token.money(plan.held),
             budget,
+            hosts: &plan.hosts,
         }
     }
 }
@@ -167,6 +178,10 @@ impl fmt::Display for Planned<'_> {
         writeln!(f, "{} would run at {} ({})", self.name, self.provider_name, self.provider)?;
         if self.unattested {
             writeln!(f, "  unattested  {UNATTESTED}")?;
+        }
+        for BroughtHost { host, record, text, seen } in self.hosts {
+            writeln!(f, "  brings      {host}: {}", display_seen(seen))?;
+            writeln!(f, "  proved by   TXT {record} \"{text}\"")?;
         }
         writeln!(f, "  would cost  {}", self.cost)?;
         let enough = if self.held.amount < self.deposit.amount { ": TOO LITTLE" } else { "" };
