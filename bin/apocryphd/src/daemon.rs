@@ -27,8 +27,8 @@ use crate::{
 };
 use apocryph_evm::{Evm, Key};
 use apocryph_gateway::{Config as GatewayConfig, Gateway};
-use apocryph_gateway_link::{Hub, Token};
 use apocryph_ledger::Ledger;
+use apocryph_link::{Hub, Role, Token};
 use apocryph_model::Digest;
 use apocryph_oci::registry::Grants;
 use apocryph_p2p::{BlobStore, Node, Reader};
@@ -231,7 +231,7 @@ struct LinkDoor {
 impl LinkDoor {
     async fn open(settings: &Settings) -> Result<Option<Self>, Failure> {
         let Some(link) = &settings.link else { return Ok(None) };
-        let token = keys::link_token(&link.token)?;
+        let token = keys::link_token(&link.token, Role::Gateway)?;
         let listener = listen(link.listen, "listen.gateways").await?;
         Ok(Some(Self { listener, token }))
     }

@@ -3,9 +3,9 @@
 use crate::{keys::KeyProblem, settings::SettingsError};
 use apocryph_embedded::HostError;
 use apocryph_gateway::TlsError;
-use apocryph_gateway_link::TokenError;
 use apocryph_kubernetes::ClusterError;
 use apocryph_ledger::LedgerError;
+use apocryph_link::{Role, TokenError};
 use apocryph_model::{ChainError, Fault};
 use apocryph_p2p::{StartError, StoreError};
 use std::{io, path::PathBuf};
@@ -92,11 +92,13 @@ pub(crate) enum Failure {
     /// The gateway's certificate cannot be used.
     #[error("{text}", text = with_causes(.0))]
     Tls(#[from] TlsError),
-    /// What is shared between the daemon and its gateways cannot be used.
-    #[error("{path}, which the daemon and its gateways share (token-file): {problem}")]
+    /// What the daemon shares with its gateways, or with the readers on nodes, cannot be used.
+    #[error("{path}, which the daemon and {sharers} share (token-file): {problem}", sharers = sharers(*role))]
     Token {
         /// Its file.
         path: PathBuf,
+        /// With whom it is shared.
+        role: Role,
         /// Why.
         problem: TokenError,
     },
@@ -124,6 +126,13 @@ pub(crate) enum Failure {
 pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+fn sharers(role: Role) -> &'static str {
+    match role {
+        Role::Gateway => "its gateways",
+        Role::NodeReader => "the readers on nodes",
+    }
 }
 
 impl Failure {

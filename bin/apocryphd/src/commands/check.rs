@@ -8,6 +8,7 @@ use crate::{
     world,
 };
 use apocryph_evm::Evm;
+use apocryph_link::Role;
 use apocryph_model::{Address, Amount};
 use apocryph_oci::registry;
 use apocryph_provider::Chain as _;
@@ -125,7 +126,7 @@ fn ports(settings: &Settings) -> Vec<Lack> {
 }
 
 fn link(settings: &Settings) -> Option<Lack> {
-    let problem = keys::link_token(&settings.link.as_ref()?.token).err()?;
+    let problem = keys::link_token(&settings.link.as_ref()?.token, Role::Gateway).err()?;
     Some(fatal(problem.to_string(), "`openssl rand -hex 32` makes one"))
 }
 

@@ -7,7 +7,7 @@ const OWN: [&str; 9] = [
     "apocryphd",
     "apocryph_provider",
     "apocryph_gateway",
-    "apocryph_gateway_link",
+    "apocryph_link",
     "apocryph_embedded",
     "apocryph_kubernetes",
     "apocryph_p2p",

@@ -1,19 +1,20 @@
 //! The gateway's half of the link: starts are asked of the daemon, and it is obeyed.
 
 mod connection;
-mod dial;
 
-use crate::{
-    Token,
+use super::{
     lease::Lease,
     message::{ACTIVITIES, LONGEST_NAME, Outcome, PodActivity, PodState, ToDaemon, ToGateway, VERSION},
+};
+use crate::{
+    Token,
+    dial::{Missed, connect},
     secure::{self, LinkError, Reader, Writer},
 };
 use apocryph_gateway::{Backend, Gateway, Pods, PutError, StopError, WakeError};
 use apocryph_model::ChannelId;
 use async_trait::async_trait;
 use connection::Connection;
-use dial::{Missed, connect};
 use std::{
     collections::HashSet,
     future::pending,
