@@ -8,6 +8,7 @@ use apocryph_ledger::LedgerError;
 use apocryph_link::{Role, TokenError};
 use apocryph_model::{ChainError, Fault};
 use apocryph_p2p::{StartError, StoreError};
+use apocryph_pod_cgroups::CgroupError;
 use std::{io, path::PathBuf};
 
 /// Why a command did not end well.
@@ -89,6 +90,9 @@ pub(crate) enum Failure {
     /// The cluster does not answer.
     #[error("the engine does not start: {0}: `apocryphd check` tells what is lacking")]
     Cluster(#[from] ClusterError),
+    /// The node's cgroups cannot be read.
+    #[error("{0}: --cgroups names where they are mounted")]
+    Cgroups(#[from] CgroupError),
     /// The gateway's certificate cannot be used.
     #[error("{text}", text = with_causes(.0))]
     Tls(#[from] TlsError),
@@ -150,6 +154,7 @@ impl Failure {
             | Self::NoLedger(_)
             | Self::Engine(_)
             | Self::Cluster(_)
+            | Self::Cgroups(_)
             | Self::Runtime(_)
             | Self::Output(_) => 3,
             Self::Chain(ChainError::Unavailable(_) | ChainError::Pending(_)) => 6,

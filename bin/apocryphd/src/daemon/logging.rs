@@ -3,7 +3,7 @@ use std::io::{self, IsTerminal as _};
 use tracing_subscriber::{EnvFilter, fmt};
 
 /// This program's own crates, which log at the configured level.
-const OWN: [&str; 9] = [
+const OWN: [&str; 10] = [
     "apocryphd",
     "apocryph_provider",
     "apocryph_gateway",
@@ -13,6 +13,7 @@ const OWN: [&str; 9] = [
     "apocryph_p2p",
     "apocryph_evm",
     "apocryph_oci",
+    "apocryph_pod_cgroups",
 ];
 
 /// Sends the log to the standard error: text or JSON, by the settings; `APOCRYPHD_LOG` or
