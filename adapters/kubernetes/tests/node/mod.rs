@@ -5,9 +5,8 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use apocryph_kubernetes::{NodeReaders, NodeReading};
 use apocryph_link::nodes::{NodeName, PodCounters, PodReading, PodUid, answer};
@@ -133,36 +132,34 @@ impl NodeReaders for Readers {
 /// What the kernel counts of all processes that ever were in a Pod, looked at all the time.
 #[derive(Debug)]
 pub(crate) struct Count {
-    over: Arc<AtomicBool>,
-    total: Arc<AtomicU64>,
-    looking: Option<JoinHandle<()>>,
+    looking: JoinHandle<(u64, Duration)>,
 }
 
 impl Count {
     /// Of a Pod that is there.
     pub(crate) fn of(uid: &str) -> Self {
         let folder = ROOTS.iter().find_map(|root| find(Path::new(root), uid)).expect("it has a cgroup");
-        let (over, total) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let (seen, ended) = (total.clone(), over.clone());
         let looking = thread::spawn(move || {
+            let (mut total, mut since) = (0, Instant::now());
             while let Some(now) = microseconds(&folder) {
-                seen.store(now, Ordering::Relaxed);
+                if now != total {
+                    (total, since) = (now, Instant::now());
+                }
                 thread::sleep(Duration::from_millis(2));
             }
-            ended.store(true, Ordering::Relaxed);
+            (total, since.elapsed())
         });
-        Self { over, total, looking: Some(looking) }
+        Self { looking }
     }
 
     /// Whether its cgroup is gone.
     pub(crate) fn is_over(&self) -> bool {
-        self.over.load(Ordering::Relaxed)
+        self.looking.is_finished()
     }
 
-    /// In microseconds, once it is gone.
-    pub(crate) fn total(mut self) -> u64 {
-        self.looking.take().unwrap().join().unwrap();
-        self.total.load(Ordering::Relaxed)
+    /// In microseconds, once it is gone; and for how long the counter had stood still by then.
+    pub(crate) fn total(self) -> (u64, Duration) {
+        self.looking.join().unwrap()
     }
 }
 

@@ -90,15 +90,17 @@ async fn serve(
     info!(%node, "a node's reader is connected");
     let ended = ask(reader, writer, asks).await;
     readers.lose(node, number);
-    info!(%node, "a node's reader is not connected any more");
-    ended
+    let why = ended.err().map(|error| error.to_string());
+    info!(%node, why, "a node's reader is not connected any more");
+    Ok(())
 }
 
-/// Asks what is to be asked, one after the other.
+/// Asks what is to be asked, one after the other; at first for nothing, so that the reader knows that it is let in.
 async fn ask(mut reader: Reader, mut writer: Writer, mut asks: mpsc::Receiver<Ask>) -> Result<(), LinkError> {
+    let mut pause = Duration::ZERO;
     loop {
         let next = tokio::select! {
-            next = timeout(HEARTBEAT, asks.recv()) => next,
+            next = timeout(std::mem::replace(&mut pause, HEARTBEAT), asks.recv()) => next,
             // A reader speaks when it is asked: this is its end.
             said = reader.receive::<ToDaemon>() => return Err(said.err().unwrap_or(LinkError::Senseless)),
         };
