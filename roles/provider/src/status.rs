@@ -2,7 +2,9 @@
 
 use crate::{Authorisation, EngineError, Provider, ReplicaState, faults, provision::full};
 use apocryph_ledger::{Pod, PodState};
-use apocryph_model::{Fault, LogLine, LogQuery, Method, Offer, PodPhase, PodStatus, UsageRecord, Who};
+use apocryph_model::{
+    ChannelId, Fault, LogLine, LogQuery, Method, Name, Offer, PodPhase, PodStatus, UsageRecord, Who,
+};
 use futures::stream::BoxStream;
 
 /// Records in one page.
@@ -85,6 +87,9 @@ impl Provider {
         query: LogQuery,
     ) -> Result<BoxStream<'static, LogLine>, Fault> {
         let caller = self.authorise(Method::Logs, &call).await?;
+        if let Some(container) = &query.container {
+            self.check_container(caller.channel, container).await?;
+        }
         let logs = self.world.engine.logs(caller.channel, query).await;
         logs.map_err(|cause| match cause {
             EngineError::Unknown => Fault::lasting(
@@ -94,6 +99,18 @@ impl Provider {
             ),
             other => faults::of_engine(other),
         })
+    }
+
+    /// Refuses to wait for the lines of a container that a live pod does not have.
+    async fn check_container(&self, channel: ChannelId, named: &Name) -> Result<(), Fault> {
+        let Some(pod) = self.pod(channel).await?.filter(Pod::is_live) else { return Ok(()) };
+        let containers = self.spec_of(&pod).await?.0.containers;
+        if containers.iter().any(|container| container.name == *named) {
+            return Ok(());
+        }
+        let all: Vec<_> = containers.iter().map(|container| container.name.as_str()).collect();
+        let text = format!("the pod has no container {named}: it has {}", all.join(", "));
+        Err(Fault::lasting(Who::Publisher, "no-such-container", text))
     }
 
     pub(crate) async fn usage(&self, call: Authorisation, from: u64) -> Result<Vec<UsageRecord>, Fault> {

@@ -32,6 +32,11 @@ impl Publisher {
         self.remembered(name)?.ok_or_else(|| Error::NotDeployed(name.clone()))
     }
 
+    /// Whether this account's deployment has ended, and there is no new one: what ends it is repeated.
+    pub(crate) fn ended(&self, name: &Name) -> Result<bool, Error> {
+        Ok(self.remembered(name)?.is_none() && self.deployments.ended(name)? == Some(self.chain.account()))
+    }
+
     pub(crate) fn remembered(&self, name: &Name) -> Result<Option<Deployment>, Error> {
         let found = self.deployments.find(name)?;
         match &found {

@@ -118,7 +118,7 @@ impl fmt::Display for Summary<'_> {
         }
         writeln!(f, "  costs       {}", self.cost)?;
         let lasts = self.lasts.map_or_else(|| "for ever".into(), display_seconds);
-        write!(f, "  paid in     {}, at least {lasts} (channel {})", self.balance, self.channel)
+        write!(f, "  paid in     {:.6}, at least {lasts} (channel {})", self.balance, self.channel)
     }
 }
 
@@ -170,12 +170,12 @@ impl fmt::Display for Planned<'_> {
         }
         writeln!(f, "  would cost  {}", self.cost)?;
         let enough = if self.held.amount < self.deposit.amount { ": TOO LITTLE" } else { "" };
-        let account = format!("the account holds {}{enough}", self.held);
+        let account = format!("the account holds {:.6}{enough}", self.held);
         match self.budget {
-            None => write!(f, "  pays in     {} into the channel that is open; {account}", self.deposit),
+            None => write!(f, "  pays in     {:.6} into the channel that is open; {account}", self.deposit),
             Some(budget) => {
                 let lasts = budget.lasts.map_or_else(|| "for ever".into(), display_seconds);
-                writeln!(f, "  pays in     {}, at least {lasts}; {account}", self.deposit)?;
+                writeln!(f, "  pays in     {:.6}, at least {lasts}; {account}", self.deposit)?;
                 let delay = display_seconds(budget.unlock_delay);
                 write!(f, "  comes back  what is not used, {delay} after `apocryph unlock`")
             }
