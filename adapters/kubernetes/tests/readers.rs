@@ -14,15 +14,19 @@ mod support;
 use std::sync::Arc;
 
 use apocryph_model::{ChannelId, LogQuery};
-use apocryph_provider::{Engine, EnginePod, Reading};
+use apocryph_provider::{Engine, EnginePod, Reading, Replica};
 use apocryph_testbed::engine_conformance::{PodUnderTest, Subject as _, shell};
 use futures::StreamExt as _;
 use kube::ResourceExt as _;
 use node::{Count, Node};
 use support::{Bench, with_engine, within};
+use tokio::net::TcpStream;
 
 /// Uses half a second of processor time, and says so.
 const BURST: &str = "i=0; while [ $i -lt 700000 ]; do i=$((i+1)); done; echo done";
+/// Goes on until it is told to end, and then uses some more.
+const LONGER: &str =
+    "trap 'i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; exit 0' TERM; sleep 600 & wait";
 
 /// An engine that asks a reader; `None`, and a line that says why, where there can be none.
 async fn with_reader(bench: &mut Bench) -> Option<Node> {
@@ -77,17 +81,17 @@ fn every_end_is_billed_to_its_last_moment() {
             let Some(_node) = with_reader(bench).await else { return };
             let bench = &*bench;
             let idle = async {
-                let (pod, counted) = busy(bench, 1, "sleep 600").await;
+                let (pod, counted) = busy(bench, 1, LONGER).await;
                 assert_eq!(bench.engine().scale(pod, 0).await.unwrap(), []);
                 is_exact("stopped", &last(bench.engine(), pod).await, counted);
             };
             let removal = async {
-                let (pod, counted) = busy(bench, 2, "sleep 600").await;
+                let (pod, counted) = busy(bench, 2, LONGER).await;
                 bench.engine().remove(pod).await.unwrap();
                 is_exact("removed", &last(bench.engine(), pod).await, counted);
             };
             let request = async {
-                let (pod, counted) = busy(bench, 3, "sleep 600").await;
+                let (pod, counted) = busy(bench, 3, LONGER).await;
                 bench.engine().scale(pod, 0).await.unwrap();
                 bench.engine().scale(pod, 1).await.unwrap();
                 is_exact("asked for right after", &last(bench.engine(), pod).await, counted);
@@ -115,14 +119,22 @@ fn every_end_is_billed_to_its_last_moment() {
 
 /// Starts a pod that works for a while and then does something else, in the moment when it does.
 async fn busy(bench: &Bench, number: u8, then: &str) -> (ChannelId, Count) {
-    let pod = prepared(bench, number, &format!("{BURST}; {then}")).await;
+    let (replica, counted) = begun(bench, number, then).await;
+    let pod = ChannelId([number; 32]);
+    match then {
+        LONGER => burst_is_over(bench.engine(), pod).await,
+        _ => assert!(bench.engine().ended(pod, &replica.id).await.unwrap().is_some()),
+    }
+    (pod, counted)
+}
+
+/// The same, once it has begun: it waits until it is counted.
+async fn begun(bench: &Bench, number: u8, then: &str) -> (Replica, Count) {
+    let pod = prepared(bench, number, &format!("nc -l -p 8080 </dev/null; {BURST}; {then}")).await;
     let replica = bench.engine().scale(pod.id, 1).await.unwrap().remove(0);
     let counted = counted(bench, pod.id).await;
-    match then {
-        "sleep 600" => burst_is_over(bench.engine(), pod.id).await,
-        _ => assert!(bench.engine().ended(pod.id, &replica.id).await.unwrap().is_some()),
-    }
-    (pod.id, counted)
+    within("it is told to begin", async || TcpStream::connect((replica.address, 8080)).await.ok()).await;
+    (replica, counted)
 }
 
 #[test]
@@ -130,16 +142,9 @@ fn an_end_without_the_daemon_is_billed_by_the_next_one() {
     with_engine(|bench| {
         Box::pin(async move {
             let Some(_node) = with_reader(bench).await else { return };
-            let pods = [(1, "exit 1"), (2, "sleep 600")].map(|(number, then)| {
-                let bench = &*bench;
-                async move {
-                    let pod = prepared(bench, number, &format!("{BURST}; {then}")).await;
-                    bench.engine().scale(pod.id, 1).await.unwrap();
-                    (pod.id, counted(bench, pod.id).await)
-                }
-            });
-            let [(exits, of_exit), (stopped, of_stop)] =
-                futures::future::join_all(pods).await.try_into().unwrap();
+            let (exits, stopped) = (ChannelId([1; 32]), ChannelId([2; 32]));
+            let ((_, of_exit), (_, of_stop)) =
+                futures::join!(begun(bench, 1, "exit 1"), begun(bench, 2, LONGER));
             burst_is_over(bench.engine(), stopped).await;
             // One is killed before the first ends, the other one is asked to end and heard no more of.
             bench.engine().scale(stopped, 0).await.unwrap();
@@ -168,8 +173,8 @@ fn a_reader_that_is_away_is_unknown_and_never_less() {
         Box::pin(async move {
             let Some(mut node) = with_reader(bench).await else { return };
             let bench = &*bench;
-            let (cut, of_cut) = busy(bench, 1, "sleep 600").await;
-            let (lost, of_lost) = busy(bench, 2, "sleep 600").await;
+            let (cut, of_cut) = busy(bench, 1, LONGER).await;
+            let (lost, of_lost) = busy(bench, 2, LONGER).await;
             let reading = async |pod| {
                 let readings = bench.engine().sample().await.unwrap();
                 readings.into_iter().find(|reading| reading.pod == pod).unwrap()

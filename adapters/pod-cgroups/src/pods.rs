@@ -108,8 +108,13 @@ impl State {
     /// The Pods whose cgroups are there.
     fn find(&mut self, hierarchy: &Hierarchy, now: Instant) -> HashMap<String, PathBuf> {
         if self.roots.is_empty() && self.searched.is_none_or(|before| now >= before + SEARCH_PERIOD) {
-            self.searched = Some(now);
+            let first = self.searched.replace(now).is_none();
             self.roots = hierarchy.roots();
+            if first && self.roots.is_empty() {
+                warn!(
+                    "no Pods' cgroups are found yet: is this a node of a cluster, and are all cgroups in sight?"
+                );
+            }
             self.roots.iter().for_each(|root| info!(folder = %root.display(), "Pods' cgroups are found"));
         }
         let (mut found, mut roots) = (HashMap::new(), std::mem::take(&mut self.roots));
