@@ -10,7 +10,7 @@ use apocryph_pod_cgroups::{PodCgroups, Used};
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -53,6 +53,17 @@ fn make(root: &str, pod: &str) -> Option<(Cgroup, PathBuf)> {
     }
 }
 
+/// One that ends with this value.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        self.0.wait().unwrap();
+    }
+}
+
 fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
@@ -67,11 +78,11 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 /// Has a process in the cgroup use some processor time, and end; looks at it before.
 fn burst(cgroup: &Path, look: impl FnOnce()) {
     let script = "read go; i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done";
-    let mut child = Command::new("sh").args(["-c", script]).stdin(Stdio::piped()).spawn().unwrap();
-    fs::write(cgroup.join("cgroup.procs"), child.id().to_string()).unwrap();
+    let mut child = Process(Command::new("sh").args(["-c", script]).stdin(Stdio::piped()).spawn().unwrap());
+    fs::write(cgroup.join("cgroup.procs"), child.0.id().to_string()).unwrap();
     look();
-    child.stdin.take().unwrap().write_all(b"go\n").unwrap();
-    child.wait().unwrap();
+    child.0.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    child.0.wait().unwrap();
 }
 
 fn is_read_to_its_end(mounted: &str, pod: &Path, counted: impl Fn() -> u64) {
