@@ -56,18 +56,30 @@ impl Counter {
         Ok(counter)
     }
 
-    /// Reads it once more. Whether the Pod has processes is looked at where nothing was used since the
-    /// last time, and before it is read.
+    /// Reads it once more, and looks whether the Pod has processes where nothing was used since the last
+    /// time.
     ///
     /// # Errors
     /// It is gone.
     pub(crate) fn read(&mut self) -> io::Result<()> {
         let earlier = self.total;
+        self.count()?;
+        if self.total == earlier {
+            let empty = is_empty(self.version, &self.folder)?;
+            self.count()?;
+            self.whole = empty;
+        }
+        Ok(())
+    }
+
+    /// Reads it once more, and nothing else.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub(crate) fn count(&mut self) -> io::Result<()> {
+        let earlier = self.total;
         self.total.see(self.version.microseconds(&text(&self.usage)?)?);
-        self.whole = self.total == earlier && is_empty(self.version, &self.folder)? && {
-            self.total.see(self.version.microseconds(&text(&self.usage)?)?);
-            true
-        };
+        self.whole &= self.total == earlier;
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A kubelet gives each Pod a cgroup of its own, with those of its containers in it. Its counter has
 //! what ended containers used too, and is there until the kubelet takes it away, a moment after the
-//! Pod's last process is gone. [`PodCgroups`] reads all of them ten times a second, and keeps what was
+//! Pod's last process is gone. [`PodCgroups`] reads all of them forty times a second, and keeps what was
 //! read last for an hour: so what a Pod used in the end is known to whoever asks later, however it
 //! ended.
 //!

@@ -12,8 +12,10 @@ use tracing::{info, warn};
 /// How often all counters are read: several times in what a kubelet needs from the end of a Pod's
 /// last process until it takes the cgroup away. Less often where that takes long, so that no more
 /// than a part of a core is used.
-const PERIOD: Duration = Duration::from_millis(100);
+const PERIOD: Duration = Duration::from_millis(25);
 const BUSY_PART: u32 = 20;
+/// Every so many times it is looked which Pods there are, and which of them have processes.
+const LOOK_EVERY: u32 = 4;
 /// How long and how many of those that are gone are remembered.
 const KEPT_TIME: Duration = Duration::from_secs(3600);
 const MOST_KEPT: usize = 10_000;
@@ -85,6 +87,15 @@ impl PodCgroups {
         }
         let gone = state.gone.get(uid)?;
         Some(Used { cpu_us: gone.cpu_us, there: false, whole: gone.whole })
+    }
+
+    /// Reads those that were there at the last look.
+    fn count(&self, now: Instant) {
+        let mut state = self.state();
+        let gone =
+            state.there.iter_mut().filter_map(|(uid, counter)| counter.count().err().map(|_| uid.clone()));
+        let gone: Vec<String> = gone.collect();
+        gone.iter().for_each(|uid| state.part(uid, now));
     }
 
     /// Reads all that are there, at `now`.
@@ -164,9 +175,14 @@ impl State {
 }
 
 fn keep_reading(cgroups: &Weak<PodCgroups>) {
-    while let Some(cgroups) = cgroups.upgrade() {
+    for turn in (0..LOOK_EVERY).cycle() {
+        let Some(cgroups) = cgroups.upgrade() else { return };
         let began = Instant::now();
-        cgroups.look(began);
+        if turn == 0 {
+            cgroups.look(began)
+        } else {
+            cgroups.count(began)
+        }
         drop(cgroups);
         thread::sleep(PERIOD.saturating_sub(began.elapsed()).max(began.elapsed() * BUSY_PART));
     }
