@@ -34,8 +34,8 @@ pub struct Lack {
 }
 
 /// What the cluster lacks; empty where pods can run. Takes some seconds. The endpoint that nodes
-/// pull from must be served meanwhile.
-pub async fn check(config: &Config) -> Vec<Lack> {
+/// pull from must be served meanwhile. `readers` are the nodes that have one, where nodes are to.
+pub async fn check(config: &Config, readers: Option<&BTreeSet<String>>) -> Vec<Lack> {
     let cluster = match Cluster::open(config.clone()).await {
         Ok(cluster) => cluster,
         Err(error) => return vec![unreachable(&error)],
@@ -51,7 +51,7 @@ pub async fn check(config: &Config) -> Vec<Lack> {
         // The rest would only say so again.
         return lacks;
     }
-    for looked in [nodes(&cluster).await, storage(&cluster).await, isolation(&cluster).await] {
+    for looked in [nodes(&cluster, readers).await, storage(&cluster).await, isolation(&cluster).await] {
         lacks.extend(looked.unwrap_or_else(|error| vec![unreachable(&error)]));
     }
     lacks.extend(trial::check(&cluster).await.unwrap_or_else(|error| vec![unreachable(&error)]));
@@ -80,14 +80,28 @@ async fn version(cluster: &Cluster) -> Result<Option<Lack>, ClusterError> {
     }))
 }
 
-async fn nodes(cluster: &Cluster) -> Result<Vec<Lack>, ClusterError> {
+async fn nodes(cluster: &Cluster, readers: Option<&BTreeSet<String>>) -> Result<Vec<Lack>, ClusterError> {
     let nodes = cluster.nodes().await?;
     let ready: Vec<&Node> = nodes.iter().filter(|node| takes_pods(node)).collect();
     let Some(first) = ready.first() else {
         let what = format!("a node that takes pods: none of {} does", nodes.len());
         return Ok(vec![fatal(what, "kubectl describe nodes")]);
     };
-    Ok(Vec::from_iter(unbounded_pids(cluster, &first.name_any()).await?))
+    let unread = readers.and_then(|readers| unread(&ready, readers));
+    Ok(unbounded_pids(cluster, &first.name_any()).await?.into_iter().chain(unread).collect())
+}
+
+/// What ends on a node without a reader, ends before its last seconds are counted.
+fn unread(nodes: &[&Node], readers: &BTreeSet<String>) -> Option<Lack> {
+    let unread: Vec<String> =
+        nodes.iter().map(|node| node.name_any()).filter(|name| !readers.contains(name)).collect();
+    let first = unread.first()?;
+    let what = format!(
+        "a reader on {} of {} nodes, such as {first}: up to 20 s of processor time of each replica that ends there are not billed",
+        unread.len(),
+        nodes.len()
+    );
+    Some(advice(what, "see that the DaemonSet of readers runs there, and reaches listen.node-readers"))
 }
 
 /// Nothing in a Pod can bound its processes: the node must.

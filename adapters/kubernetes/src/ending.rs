@@ -3,7 +3,8 @@
 //!
 //! What a replica used in the end is read before its Pod goes: with its Pod goes its cgroup. Kubelets
 //! read processor time every 10 to 20 s, so one that is of no use any more stays for that long, at
-//! most, where nobody waits for its end; its time is not billed from then on.
+//! most, where nobody waits for its end; its time is not billed from then on. Where its node has a
+//! reader it need not stay.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -13,7 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::cluster_error::ClusterError;
 use crate::entry::Entry;
-use crate::pod_state::{has_running, lifetime, started};
+use crate::pod_state::{has_ended, has_running, lifetime, started};
 use crate::replicas::Replicas;
 use crate::usage::Seen;
 
@@ -99,7 +100,7 @@ impl Replicas {
     /// Sees to the end of a replica that is to end, and that nobody sees to.
     pub(crate) fn look_after_end(&self, id: &str) {
         let due = |entry: &mut Entry| {
-            let wanted = !entry.is_live() && !entry.record.ended;
+            let wanted = !entry.is_live() && !entry.gone && !entry.record.ended;
             let due = wanted && !entry.ending && !entry.creating && !entry.is_deleted();
             entry.ending |= due;
             due
@@ -131,13 +132,17 @@ impl Replicas {
             let ended: Vec<String> = started(&object).collect();
             return self.logs.drained(id, &ended).await;
         }
+        let Some((uid, node)) = self.with(id, |entry| entry.uid().zip(entry.node())).flatten() else {
+            return;
+        };
+        if self.count(&node).await {
+            let ended: Vec<String> = started(&object).filter(|name| has_ended(&object, name)).collect();
+            return self.logs.drained(id, &ended).await;
+        }
         let released = self.with(id, |entry| entry.record.released_ms).flatten();
         // Ends are told in whole seconds.
         let ended = lifetime(&object).1.map(|end| end + 1000);
         let since = ended.max(released).unwrap_or_default();
-        let Some((uid, node)) = self.with(id, |entry| entry.uid().zip(entry.node())).flatten() else {
-            return;
-        };
         while self.with(id, |entry| entry.at_once) == Some(false) {
             let seen = self.read(BTreeSet::from([node.clone()])).await;
             let seen = seen.get(&node).and_then(|pods| pods.get(&uid));

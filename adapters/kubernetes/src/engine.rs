@@ -18,6 +18,7 @@ use crate::cluster::{Cluster, summary, takes_pods};
 use crate::cluster_error::ClusterError;
 use crate::config::Config;
 use crate::labels::{CHANNEL, SPEC, namespace};
+use crate::node_readers::NodeReaders;
 use crate::node_registry::{NodeImage, NodeRegistry, Shipped};
 use crate::objects::{self, Object, Prepared};
 use crate::pod_logs::PodLogs;
@@ -51,15 +52,20 @@ pub struct KubernetesEngine {
 }
 
 impl KubernetesEngine {
-    /// Takes over what runs. See [`check`](crate::check) for what the cluster must have.
+    /// Takes over what runs. See [`check`](crate::check) for what the cluster must have. Where nodes have
+    /// `readers`, processor time is theirs, and else the kubelets'.
     ///
     /// # Errors
     /// [`ClusterError`] where the cluster does not answer.
-    pub async fn open(config: Config, registry: Arc<dyn NodeRegistry>) -> Result<Self, ClusterError> {
+    pub async fn open(
+        config: Config,
+        registry: Arc<dyn NodeRegistry>,
+        readers: Option<Arc<dyn NodeReaders>>,
+    ) -> Result<Self, ClusterError> {
         let records = Records::open(&config.data_dir)?;
         let cluster = Cluster::open(config).await?;
         let logs = Arc::new(PodLogs::new(cluster.clone(), records.clone()));
-        let replicas = Replicas::open(cluster.clone(), records.clone(), logs.clone())?;
+        let replicas = Replicas::open(cluster.clone(), records.clone(), logs.clone(), readers)?;
         let watch = tokio::spawn(watch_pods(cluster.clone(), replicas.clone())).abort_handle();
         tokio::spawn(keep_reading(Arc::downgrade(&replicas)));
         let (prepared, turns) = Default::default();

@@ -8,19 +8,22 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 
 use crate::labels::{CHANNEL, RESERVED, SPEC};
+use crate::node_readers::NodeReading;
 use crate::pod_state::{PodState, has_running, lifetime};
-use crate::record::{Counters, Record, Records};
+use crate::record::{Counters, Place, Record};
 use crate::usage::Seen;
 
 /// One replica.
 pub(crate) struct Entry {
     pub(crate) record: Record,
     /// As it is in the daemon's files.
-    written: Option<Record>,
+    pub(crate) written: Option<Record>,
     /// As it was seen last.
     pub(crate) object: Option<Arc<Pod>>,
     /// Whether the API server was asked to create it and has not answered.
     pub(crate) creating: bool,
+    /// Whether nothing of it is in the cluster any more, though its last reading may be missing.
+    pub(crate) gone: bool,
     /// Whether a task looks after its end.
     pub(crate) ending: bool,
     /// Whether its end does not wait for anything that is yet to be learned from it.
@@ -39,7 +42,15 @@ impl Entry {
     }
 
     fn new(record: Record) -> Self {
-        Self { record, written: None, object: None, creating: false, ending: false, at_once: false }
+        Self {
+            record,
+            written: None,
+            object: None,
+            creating: false,
+            gone: false,
+            ending: false,
+            at_once: false,
+        }
     }
 
     /// The record of a replica whose file is lost, from its Pod.
@@ -49,19 +60,6 @@ impl Entry {
         let channel = annotation(CHANNEL)?.parse().ok()?;
         let spec = format!("sha256:{}", annotation(SPEC)?).parse().ok()?;
         Some(Self::new(Record::new(pod.name_any(), channel, pod.namespace()?, spec, reserved)))
-    }
-
-    /// Makes the file say what this says. One that cannot be written is written with the next.
-    pub(crate) fn write_down(&mut self, records: &Records) {
-        if self.written.as_ref() == Some(&self.record) {
-            return;
-        }
-        match records.put(&self.record) {
-            Ok(()) => self.written = Some(self.record.clone()),
-            Err(error) => {
-                tracing::error!(%error, replica = self.record.id, "a replica's record is not written down");
-            }
-        }
     }
 
     pub(crate) fn state(&self) -> PodState {
@@ -78,8 +76,13 @@ impl Entry {
         self.object.as_ref().is_some_and(|pod| pod.metadata.deletion_timestamp.is_some())
     }
 
+    /// Of one that was put on a node.
+    pub(crate) fn place(&self) -> Option<Place> {
+        self.record.place.clone()
+    }
+
     pub(crate) fn node(&self) -> Option<String> {
-        self.object.as_ref()?.spec.as_ref()?.node_name.clone()
+        Some(self.record.place.as_ref()?.node.clone())
     }
 
     pub(crate) fn uid(&self) -> Option<String> {
@@ -100,6 +103,10 @@ impl Entry {
     pub(crate) fn observe(&mut self, pod: &Arc<Pod>) {
         let address = pod.status.as_ref().and_then(|status| status.pod_ip.as_ref()?.parse().ok());
         self.record.address = address.or(self.record.address);
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
+        if let (Some(node), Some(uid)) = (node, pod.metadata.uid.clone()) {
+            self.record.place = Some(Place { node, uid });
+        }
         self.object = Some(pod.clone());
         if self.is_live() {
             self.record.fault = match PodState::of(pod) {
@@ -114,12 +121,17 @@ impl Entry {
     }
 
     /// Nothing of the replica is in the cluster any more.
-    pub(crate) fn finish(&mut self) {
+    pub(crate) fn leave(&mut self) {
         self.see_end();
         if self.is_live() {
             self.record.fault = Some(lost());
         }
-        self.record.ended = true;
+    }
+
+    /// Takes in what its node's reader counted.
+    pub(crate) fn count(&mut self, reading: &NodeReading) {
+        let counted = Counters { cpu_us: reading.cpu_us, ..Counters::default() };
+        self.record.used = self.record.used.max(counted);
     }
 
     /// Takes in what a kubelet saw. How long it ran is by the node's own clock.

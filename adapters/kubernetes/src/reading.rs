@@ -1,11 +1,13 @@
 //! What replicas used, read from their nodes' kubelets: when the provider asks, when one ends, and
-//! in between, so that little is missed of what ends by itself.
+//! in between, so that little is missed of what ends by itself. Where nodes have readers, these tell the
+//! processor time, to the end: see `last_reading.rs`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Weak;
 use std::time::{Duration, Instant};
 
 use apocryph_provider::Reading;
+use futures::future::join_all;
 use tokio::time::sleep;
 
 use crate::entry::Entry;
@@ -50,8 +52,9 @@ impl Replicas {
     /// Reads all nodes that have replicas, and tells of every replica that has started.
     pub(crate) async fn sample(&self) -> Vec<Reading> {
         self.read(self.nodes()).await;
-        let mut known = self.lock();
-        known.values_mut().for_each(|entry| entry.write_down(&self.records));
+        let ids: Vec<_> = self.lock().keys().cloned().collect();
+        self.write_down(ids);
+        let known = self.lock();
         let has_started = |entry: &&Entry| {
             let record = &entry.record;
             record.unread && (record.ended || record.address.is_some())
@@ -61,16 +64,35 @@ impl Replicas {
         readings
     }
 
-    /// Takes in what these nodes' kubelets see, those that answer; by node and the pod's uid. It is
-    /// not written down yet: as long as a replica runs, its kubelet says it again.
+    /// Takes in what these nodes' kubelets see, those that answer, by node and the pod's uid; and what
+    /// their readers count. It is not written down yet: as long as a replica runs, they say it again.
     pub(crate) async fn read(&self, nodes: BTreeSet<String>) -> HashMap<String, HashMap<String, Seen>> {
-        let seen = look(&self.cluster, nodes).await;
-        for entry in self.lock().values_mut().filter(|entry| !entry.record.ended) {
-            let on_node = entry.node().and_then(|node| seen.get(&node));
-            if let Some(seen) = on_node.zip(entry.uid()).and_then(|(pods, uid)| pods.get(&uid)) {
-                entry.see(seen);
+        // A question to each, of which none waits for another's answer.
+        let counting: Vec<_> = nodes.iter().map(|node| self.count(node)).collect();
+        let looking = async {
+            let seen = look(&self.cluster, nodes.clone()).await;
+            for entry in self.lock().values_mut().filter(|entry| !entry.record.ended) {
+                let on_node = entry.node().and_then(|node| seen.get(&node));
+                if let Some(seen) = on_node.zip(entry.uid()).and_then(|(pods, uid)| pods.get(&uid)) {
+                    entry.see(seen);
+                }
+            }
+            seen
+        };
+        tokio::join!(looking, join_all(counting)).0
+    }
+
+    /// Takes in what a node's reader counts; tells whether it answered.
+    pub(crate) async fn count(&self, node: &str) -> bool {
+        let Some(readers) = &self.readers else { return false };
+        let here = |entry: &Entry| entry.place().filter(|place| place.node == node && !entry.record.ended);
+        let pods: Vec<String> = self.lock().values().filter_map(here).map(|place| place.uid).collect();
+        let Some(read) = readers.read(node, &pods).await else { return false };
+        for entry in self.lock().values_mut() {
+            if let Some(reading) = here(entry).and_then(|place| read.get(&place.uid)) {
+                entry.count(reading);
             }
         }
-        seen
+        true
     }
 }

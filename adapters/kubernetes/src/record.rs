@@ -29,6 +29,9 @@ pub(crate) struct Record {
     pub(crate) reserved: Resources,
     /// Once it has one.
     pub(crate) address: Option<IpAddr>,
+    /// Where its Pod is, once that is known.
+    #[serde(default)]
+    pub(crate) place: Option<Place>,
     /// The most that was seen of each counter.
     pub(crate) used: Counters,
     /// Whether it was told to end: what it does then is no failure.
@@ -42,6 +45,13 @@ pub(crate) struct Record {
     pub(crate) ended: bool,
     /// Whether its last reading is still wanted.
     pub(crate) unread: bool,
+}
+
+/// By what a node knows a Pod.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    pub(crate) node: String,
+    pub(crate) uid: String,
 }
 
 /// What was used since a replica began.
@@ -81,6 +91,7 @@ impl Record {
             spec,
             reserved,
             address: None,
+            place: None,
             used: Counters::default(),
             stopping: false,
             released_ms: None,

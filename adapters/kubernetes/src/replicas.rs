@@ -11,7 +11,8 @@
 //! ```
 //!
 //! A failed replica is told at once. Its Pod stays until its log is drained and what its ended
-//! container used has been read with the whole pod's processor time, for some seconds at most.
+//! container used has been read with the whole pod's processor time, for some seconds at most. Where
+//! its node has a reader, that is asked after the Pod is gone.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -28,6 +29,7 @@ use crate::cluster::Cluster;
 use crate::cluster_error::ClusterError;
 use crate::entry::Entry;
 use crate::labels::{REPLICA, ROLE};
+use crate::node_readers::NodeReaders;
 use crate::objects::{Prepared, replica};
 use crate::pod_logs::PodLogs;
 use crate::pod_state::{NO_ROOM, PodState, started};
@@ -43,6 +45,10 @@ pub(crate) struct Replicas {
     pub(crate) cluster: Cluster,
     pub(crate) records: Records,
     pub(crate) logs: Arc<PodLogs>,
+    /// Where nodes have some.
+    pub(crate) readers: Option<Arc<dyn NodeReaders>>,
+    /// Held by whoever writes records: the newest is written last.
+    writing: Mutex<()>,
     known: Mutex<HashMap<String, Entry>>,
     /// Something of `known` has changed, or all has been seen.
     changed: watch::Sender<bool>,
@@ -53,10 +59,14 @@ impl Replicas {
         cluster: Cluster,
         records: Records,
         logs: Arc<PodLogs>,
+        readers: Option<Arc<dyn NodeReaders>>,
     ) -> Result<Arc<Self>, ClusterError> {
         let all = records.all()?.into_iter().map(|record| (record.id.clone(), Entry::known(record)));
         let (known, (changed, _)) = (Mutex::new(all.collect()), watch::channel(false));
-        Ok(Arc::new_cyclic(|me| Self { me: me.clone(), cluster, records, logs, known, changed }))
+        Ok(Arc::new_cyclic(|me| {
+            let (me, writing) = (me.clone(), Mutex::default());
+            Self { me, cluster, records, logs, readers, writing, known, changed }
+        }))
     }
 
     /// Returns once all pods of the cluster have been seen.
@@ -173,21 +183,33 @@ impl Replicas {
 
     /// Changes a record, and writes it down where that makes a difference.
     pub(crate) fn change(&self, id: &str, change: impl FnOnce(&mut Entry)) {
-        let mut known = self.lock();
-        let Some(entry) = known.get_mut(id) else { return };
-        change(entry);
-        entry.write_down(&self.records);
-        if !entry.record.is_wanted() {
-            known.remove(id);
+        match self.lock().get_mut(id) {
+            Some(entry) => change(entry),
+            None => return,
         }
-        drop(known);
+        self.write_down([id.to_owned()]);
         self.changed.send_modify(|_| ());
     }
 
-    /// Nothing of the replica is in the cluster any more.
-    pub(crate) fn finish(&self, id: &str) {
-        self.change(id, Entry::finish);
-        self.logs.release(id);
+    /// Makes the files of these replicas say what is known of them; one that nobody wants any more is
+    /// forgotten. What cannot be written is written with the next change.
+    pub(crate) fn write_down(&self, ids: impl IntoIterator<Item = String>) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in ids {
+            let unwritten = |entry: &Entry| entry.written.as_ref() != Some(&entry.record);
+            let record = self.lock().get(&id).filter(|entry| unwritten(entry)).map(|e| e.record.clone());
+            let Some(record) = record else { continue };
+            if let Err(error) = self.records.put(&record) {
+                tracing::error!(%error, replica = id, "a replica's record is not written down");
+                continue;
+            }
+            let mut known = self.lock();
+            if !record.is_wanted() {
+                known.remove(&id);
+            } else if let Some(entry) = known.get_mut(&id) {
+                entry.written = Some(record);
+            }
+        }
     }
 
     pub(crate) fn with<T>(&self, id: &str, look: impl FnOnce(&Entry) -> T) -> Option<T> {

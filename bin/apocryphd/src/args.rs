@@ -1,5 +1,6 @@
 //! The command line as it is typed. What it means is the affair of `settings` and `commands`.
 
+use apocryph_link::nodes::NodeName;
 use apocryph_model::Address;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -37,6 +38,13 @@ As many as one likes connect to one daemon, from machines that reach the pods:
   apocryphd gateway init; apocryphd gateway check; apocryphd gateway run
 
 While the daemon is away, gateways serve the pods that run, and hold requests to the others.";
+
+const NODE_READER: &str = "\
+Kubelets look at processor time every 10 to 20 s. With one of these on each node it is known to the end of
+each replica. The chart has them as a DaemonSet; docs/kubernetes.md tells what they may do.
+
+  openssl rand -hex 32 > /etc/apocryph/reader.token    the daemon and its readers share it
+  in apocryphd.toml: listen.node-readers, kubernetes.reader-token-file";
 
 /// Sells this machine's compute: runs publishers' pods, meters them and claims what is owed.
 #[derive(Debug, Parser)]
@@ -113,9 +121,29 @@ pub(crate) enum Command {
     Run(Run),
     /// Shows pods, money and last claims
     Status,
+    /// Tells the daemon what the pods of a cluster's node used, by its cgroups
+    #[command(after_help = NODE_READER)]
+    NodeReader(NodeReader),
     /// A gateway beside the daemon, as a process of its own
     #[command(subcommand, after_help = GATEWAYS)]
     Gateway(Gateway),
+}
+
+/// What a reader is told.
+#[derive(Debug, clap::Args)]
+pub(crate) struct NodeReader {
+    /// Where the daemon listens for readers (its listen.node-readers)
+    #[arg(long, env = "APOCRYPHD_DAEMON", value_name = "HOST:PORT", hide_env_values = true)]
+    pub(crate) daemon: String,
+    /// The file with what is shared with the daemon (its kubernetes.reader-token-file)
+    #[arg(long, env = "APOCRYPHD_TOKEN_FILE", value_name = "FILE", hide_env_values = true)]
+    pub(crate) token_file: PathBuf,
+    /// What the cluster calls the node
+    #[arg(long, env = "APOCRYPHD_NODE", value_name = "NAME", hide_env_values = true)]
+    pub(crate) node: NodeName,
+    /// Where the node's cgroups are mounted, of either version
+    #[arg(long, value_name = "DIR", default_value = "/sys/fs/cgroup")]
+    pub(crate) cgroups: PathBuf,
 }
 
 /// What is done with a gateway.

@@ -3,6 +3,7 @@
 mod check;
 mod gateway;
 mod init;
+mod node_reader;
 mod register;
 mod run;
 mod status;
@@ -24,6 +25,7 @@ pub(crate) fn run(args: Args, printer: &Printer) -> Result<(), Failure> {
         Command::Register(how) => block_on(register::register(&Settings::load(overrides)?, &how, printer)),
         Command::Unregister => block_on(register::unregister(&Settings::load(overrides)?, printer)),
         Command::Run(how) => block_on(run::run(&Settings::load(overrides)?, &how)),
+        Command::NodeReader(how) => node_reader::run(how, overrides),
         Command::Gateway(command) => gateway::run(&command, overrides, printer),
         Command::Status => block_on(status::status(&Settings::load(overrides)?, printer)),
     }

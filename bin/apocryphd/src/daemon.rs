@@ -23,14 +23,14 @@ pub(crate) use logging::log_to_stderr;
 use crate::{
     failure::Failure,
     keys, offering,
-    settings::Settings,
+    settings::{LinkSettings, Settings},
     world::{self, EnginePods, GatewayRoutes, OpenEngine, Places, StoredBlobs, SystemClock},
 };
 use admin::Desk;
 use apocryph_evm::{Evm, Key};
 use apocryph_gateway::{Config as GatewayConfig, Gateway};
-use apocryph_gateway_link::{Hub, Token};
 use apocryph_ledger::Ledger;
+use apocryph_link::{Hub, NodeReaders, Role, Token};
 use apocryph_model::Digest;
 use apocryph_oci::registry::Grants;
 use apocryph_p2p::{BlobStore, Node, Reader};
@@ -73,7 +73,7 @@ struct Daemon {
     serving: JoinSet<()>,
     /// Loops that may be dropped at any instruction.
     loops: JoinSet<()>,
-    /// The links to other gateways. They last until nothing can be stopped any more: a gateway that
+    /// The links to other gateways, and to readers. They last until nothing can be stopped any more: a gateway that
     /// finds nobody listening may go on routing.
     links: JoinSet<()>,
     _lock: lock::Lock,
@@ -117,12 +117,18 @@ impl Daemon {
         let registry = listen(settings.file.listen.registry.0, "listen.registry").await?;
         let registry_address = address(&registry, "listen.registry")?;
         let doors = if settings.file.gateway.here { Some(Doors::of(settings).await?) } else { None };
-        let link = LinkDoor::open(settings).await?;
+        let link = LinkDoor::open(settings.link.as_ref(), Role::Gateway, "listen.gateways").await?;
+        let readers = settings.readers.as_ref();
+        let readers = LinkDoor::open(readers, Role::NodeReader, "listen.node-readers").await?;
         let blobs = Arc::new(StoredBlobs(node.store().clone()));
         let registry = (registry, registry_address);
+        // They last until the engine is closed.
+        let mut links = JoinSet::new();
+        let readers = readers.map(|door| door.serve_readers(&mut links));
         let shutdown = is_to_end(ended.clone());
         let engine =
-            OpenEngine::open(settings, registry, blobs, grants.clone(), &mut serving, shutdown).await?;
+            OpenEngine::open(settings, registry, blobs, grants.clone(), readers, &mut serving, shutdown)
+                .await?;
         let pods = Arc::new(EnginePods::default());
         let (listener, token) = link.map(|link| (link.listener, link.token)).unzip();
         let (gateway, hub) = open_gateway(settings, pods.clone(), token);
@@ -142,7 +148,6 @@ impl Daemon {
         };
         let provider = Arc::new(Provider::new(world, provider_settings, state_key));
         pods.set(&provider);
-        let mut links = JoinSet::new();
         if let Some((hub, listener)) = hub.clone().zip(listener) {
             links.spawn(async move { hub.serve(listener).await });
         }
@@ -259,18 +264,30 @@ fn open_gateway(settings: &Settings, pods: Arc<EnginePods>, token: Option<Token>
     }
 }
 
-/// Where other gateways connect, if they may.
+/// Where processes of the daemon's own connect.
 struct LinkDoor {
     listener: TcpListener,
     token: Token,
 }
 
 impl LinkDoor {
-    async fn open(settings: &Settings) -> Result<Option<Self>, Failure> {
-        let Some(link) = &settings.link else { return Ok(None) };
-        let token = keys::link_token(&link.token)?;
-        let listener = listen(link.listen, "listen.gateways").await?;
+    /// `None` where they may not.
+    async fn open(
+        settings: Option<&LinkSettings>,
+        role: Role,
+        name: &'static str,
+    ) -> Result<Option<Self>, Failure> {
+        let Some(link) = settings else { return Ok(None) };
+        let token = keys::link_token(&link.token, role)?;
+        let listener = listen(link.listen, name).await?;
         Ok(Some(Self { listener, token }))
+    }
+
+    fn serve_readers(self, links: &mut JoinSet<()>) -> NodeReaders {
+        let readers = NodeReaders::new(self.token);
+        let serving = readers.clone();
+        links.spawn(async move { serving.serve(self.listener).await });
+        readers
     }
 }
 

@@ -3,11 +3,12 @@
 use crate::{keys::KeyProblem, settings::SettingsError};
 use apocryph_embedded::HostError;
 use apocryph_gateway::TlsError;
-use apocryph_gateway_link::TokenError;
 use apocryph_kubernetes::ClusterError;
 use apocryph_ledger::LedgerError;
+use apocryph_link::{Role, TokenError};
 use apocryph_model::{ChainError, Fault};
 use apocryph_p2p::{StartError, StoreError};
+use apocryph_pod_cgroups::CgroupError;
 use std::{io, path::PathBuf};
 
 /// Why a command did not end well.
@@ -89,14 +90,19 @@ pub(crate) enum Failure {
     /// The cluster does not answer.
     #[error("the engine does not start: {0}: `apocryphd check` tells what is lacking")]
     Cluster(#[from] ClusterError),
+    /// The node's cgroups cannot be read.
+    #[error("{0}: --cgroups names where they are mounted")]
+    Cgroups(#[from] CgroupError),
     /// The gateway's certificate cannot be used.
     #[error("{text}", text = with_causes(.0))]
     Tls(#[from] TlsError),
-    /// What is shared between the daemon and its gateways cannot be used.
-    #[error("{path}, which the daemon and its gateways share (token-file): {problem}")]
+    /// What the daemon shares with its gateways, or with the readers on nodes, cannot be used.
+    #[error("{path}, which the daemon and {sharers} share (token-file): {problem}", sharers = sharers(*role))]
     Token {
         /// Its file.
         path: PathBuf,
+        /// With whom it is shared.
+        role: Role,
         /// Why.
         problem: TokenError,
     },
@@ -126,6 +132,13 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
+fn sharers(role: Role) -> &'static str {
+    match role {
+        Role::Gateway => "its gateways",
+        Role::NodeReader => "the readers on nodes",
+    }
+}
+
 impl Failure {
     /// The exit code, as `--help` lists them.
     pub(crate) fn exit_code(&self) -> u8 {
@@ -141,6 +154,7 @@ impl Failure {
             | Self::NoLedger(_)
             | Self::Engine(_)
             | Self::Cluster(_)
+            | Self::Cgroups(_)
             | Self::Runtime(_)
             | Self::Output(_) => 3,
             Self::Chain(ChainError::Unavailable(_) | ChainError::Pending(_)) => 6,

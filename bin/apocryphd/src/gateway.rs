@@ -21,7 +21,7 @@ use crate::{
     keys,
 };
 use apocryph_gateway::{Config, Gateway};
-use apocryph_gateway_link::{Link, State};
+use apocryph_link::{Link, Role, State};
 use std::sync::Arc;
 use tokio::sync::watch;
 use tracing::info;
@@ -30,7 +30,7 @@ use tracing::info;
 pub(crate) async fn run(settings: &GatewaySettings) -> Result<(), Failure> {
     let stopping = signals::stop_signal().map_err(Failure::Runtime)?;
     let meters = health::install_meters();
-    let config = settings.link(keys::link_token(&settings.file.token_file)?);
+    let config = settings.link(keys::link_token(&settings.file.token_file, Role::Gateway)?);
     let listening = &settings.file.listen;
     let doors = Doors::open(listening.gateway.0, settings.tls.as_ref()).await?;
     let health = listen(listening.health.0, "listen.health").await?;

@@ -5,7 +5,7 @@ use crate::{
     settings::Settings,
 };
 use apocryph_evm::{Key, KeyError};
-use apocryph_gateway_link::Token;
+use apocryph_link::{Role, Token};
 use apocryph_p2p::{Identity, IdentityError};
 use apocryph_seal::{EnvelopeError, EnvelopeKey};
 use apocryph_statement::SignerError;
@@ -82,9 +82,9 @@ pub(crate) fn state(settings: &Settings) -> Result<EnvelopeKey, KeyProblem> {
     Ok(EnvelopeKey::from_bytes(key))
 }
 
-/// What the daemon shares with its gateways.
-pub(crate) fn link_token(path: &Path) -> Result<Token, Failure> {
-    Token::read(path).map_err(|problem| Failure::Token { path: path.into(), problem })
+/// What the daemon shares with its gateways, or with the readers on nodes.
+pub(crate) fn link_token(path: &Path, role: Role) -> Result<Token, Failure> {
+    Token::read(path, role).map_err(|problem| Failure::Token { path: path.into(), role, problem })
 }
 
 /// Makes the data directory and every key that is missing; tells which were made.

@@ -1,6 +1,7 @@
 //! What the command line, the environment and the configuration file mean together.
 
 pub(crate) mod file;
+mod joined;
 mod template;
 pub(crate) mod text;
 
@@ -21,6 +22,7 @@ use std::{
 };
 use text::{Listener, Text};
 
+pub(crate) use joined::{LinkSettings, TlsSettings};
 pub(crate) use template::template;
 
 /// Why the settings do not do.
@@ -83,56 +85,17 @@ pub(crate) struct Settings {
     pub(crate) tls: Option<TlsSettings>,
     /// How other gateways connect, if any do.
     pub(crate) link: Option<LinkSettings>,
+    /// How readers on the nodes of a cluster connect, if there are some.
+    pub(crate) readers: Option<LinkSettings>,
     engine_name: InstanceName,
     cluster_name: ClusterName,
     subnet: Subnet,
     domain: Hostname,
 }
 
-/// How gateways that are processes of their own connect.
-#[derive(Debug, Clone)]
-pub(crate) struct LinkSettings {
-    /// Where.
-    pub(crate) listen: SocketAddr,
-    /// The file with what is shared with them.
-    pub(crate) token: PathBuf,
-}
-
-/// How a gateway speaks TLS.
-#[derive(Debug, Clone)]
-pub(crate) struct TlsSettings {
-    /// Where.
-    pub(crate) listen: SocketAddr,
-    /// The chain of certificates, PEM.
-    pub(crate) certificate: PathBuf,
-    /// Its key, PEM.
-    pub(crate) key: PathBuf,
-}
-
 /// The daemon's configuration file, where no other is named.
 pub(crate) fn default_config() -> PathBuf {
     "/etc/apocryph/apocryphd.toml".into()
-}
-
-/// Some of what belongs together is missing.
-#[derive(Debug)]
-pub(crate) struct Incomplete;
-
-impl TlsSettings {
-    /// All of them, or none.
-    pub(crate) fn of(
-        listen: &Option<Listener>,
-        certificate: &Option<PathBuf>,
-        key: &Option<PathBuf>,
-    ) -> Result<Option<Self>, Incomplete> {
-        match (listen, certificate, key) {
-            (Some(Listener(listen)), Some(certificate), Some(key)) => {
-                Ok(Some(Self { listen: *listen, certificate: certificate.clone(), key: key.clone() }))
-            }
-            (None, None, None) => Ok(None),
-            _ => Err(Incomplete),
-        }
-    }
 }
 
 impl Settings {
@@ -169,17 +132,16 @@ impl Settings {
                 "listen.gateway-tls, gateway.tls-certificate and gateway.tls-key go together: set all or none",
             )
         })?;
-        let link = match (&file.listen.gateways, &file.gateway.token_file) {
-            (Some(Listener(listen)), Some(token)) => {
-                Some(LinkSettings { listen: *listen, token: token.clone() })
-            }
-            (None, None) => None,
-            _ => {
-                return Err(contradiction(
-                    "listen.gateways and gateway.token-file go together: set both or none",
-                ));
-            }
-        };
+        let link = LinkSettings::of(&file.listen.gateways, &file.gateway.token_file);
+        let link = link.map_err(|_| {
+            contradiction("listen.gateways and gateway.token-file go together: set both or none")
+        })?;
+        let readers = LinkSettings::of(&file.listen.node_readers, &file.kubernetes.reader_token_file);
+        let readers = readers.map_err(|_| {
+            contradiction(
+                "listen.node-readers and kubernetes.reader-token-file go together: set both or none",
+            )
+        })?;
         if link.is_none() && !file.gateway.here {
             return Err(contradiction(
                 "gateway.here is false and no other gateway can connect: set listen.gateways and gateway.token-file",
@@ -202,7 +164,7 @@ impl Settings {
         };
         let tariff = tariff(path, &file)?;
         let coin_worth = coin_worth(path, &file)?;
-        Ok(Self { tariff, coin_worth, tls, link, engine_name, cluster_name, subnet, domain, file })
+        Ok(Self { tariff, coin_worth, tls, link, readers, engine_name, cluster_name, subnet, domain, file })
     }
 
     /// Refuses addresses of the chain that nobody has filled in yet.
@@ -442,6 +404,8 @@ mod tests {
         assert!(nobody.contains("listen.gateways"), "{nobody}");
         let open = loaded("# gateways =", "gateways =").unwrap_err();
         assert!(open.contains("gateway.token-file go together"), "{open}");
+        let readers = loaded("# node-readers =", "node-readers =").unwrap_err();
+        assert!(readers.contains("reader-token-file go together"), "{readers}");
     }
 
     #[test]

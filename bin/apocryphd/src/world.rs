@@ -6,6 +6,7 @@ mod engine;
 mod gateway_pods;
 mod gateway_routes;
 mod host_names;
+mod node_readers;
 
 pub(crate) use blob_files::StoredBlobs;
 pub(crate) use clock::SystemClock;

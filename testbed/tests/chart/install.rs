@@ -136,7 +136,7 @@ async fn a_provider_lives_in_a_cluster() {
     let reached = format!(r#"network.external=["/ip4/{}/tcp/4001"]"#, p2p.ip());
     release.install(&[reached, format!(r#"gateway.publicAddress="{}""#, gateway.ip())]);
     let checked = release.apocryphd(&["check"]);
-    assert!(!checked.contains("lacks"), "{checked}");
+    assert!(!checked.contains("lacks") && !checked.contains("a reader on"), "{checked}");
     release.apocryphd(&["register"]);
 
     let publisher = market.publisher(0).await.unwrap();
@@ -151,12 +151,27 @@ async fn a_provider_lives_in_a_cluster() {
     survives_a_gateway(&release, gateway, host).await;
 
     run(&publisher, &["remove", "web"]).await.unwrap();
+    ends_are_read(&release).await;
     let back = async || run(&publisher, &["withdraw", "web"]).await.map(|_| true);
     until("its money comes back", PATIENCE, back).await.unwrap();
     leaves_what_the_docs_say(&release, &cluster, &mark);
     drop(release);
     lent.abort();
     assert_eq!(market.close().await.unwrap().to_string(), "nothing");
+}
+
+/// The reader on the node told what the last replica used in the end.
+async fn ends_are_read(release: &Release) {
+    let of_daemon = ["get", "pods", "-l", "app.kubernetes.io/component=daemon"];
+    let address = release.ask(&[&of_daemon[..], &["-o", "jsonpath={.items[*].status.podIP}"]].concat());
+    let meters = SocketAddr::new(address.parse().unwrap(), 9090);
+    let told = async || {
+        let said = http_get(meters, "meters", "/metrics").await?.body;
+        Ok(["whole", "part"]
+            .iter()
+            .any(|seen| said.contains(&format!(r#"last_readings_total{{seen="{seen}"}}"#))))
+    };
+    until("a last reading is there", Duration::from_secs(20), told).await.unwrap();
 }
 
 /// What runs is served without the daemon, and by the next one.
@@ -191,11 +206,17 @@ async fn survives_a_gateway(release: &Release, gateway: SocketAddr, host: &str) 
 fn leaves_what_the_docs_say(release: &Release, cluster: &Cluster, mark: &str) {
     assert_eq!(cluster.namespaces(mark).unwrap(), Vec::<String>::new());
     release.uninstall();
-    let left = release.ask(&["get", "deploy,svc,pvc,secret,networkpolicy,pdb,serviceaccount", "-o", "name"]);
+    let left =
+        release.ask(&["get", "deploy,ds,svc,pvc,secret,networkpolicy,pdb,serviceaccount", "-o", "name"]);
     let left: Vec<_> = left.lines().filter(|name| !name.ends_with("/default")).collect();
     assert_eq!(
         left,
-        ["persistentvolumeclaim/apocryph", "secret/apocryph-account", "secret/apocryph-gateway-link"]
+        [
+            "persistentvolumeclaim/apocryph",
+            "secret/apocryph-account",
+            "secret/apocryph-gateway-link",
+            "secret/apocryph-node-readers",
+        ]
     );
     let of_the_cluster = cluster.ask(&["get", "clusterrole,clusterrolebinding", "-o", "name"]).unwrap();
     assert!(!of_the_cluster.contains(&release.namespace), "{of_the_cluster}");

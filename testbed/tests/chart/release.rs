@@ -35,7 +35,9 @@ impl Release {
         let key = format!("--from-literal=account.json={}", DevChain::key_hex(8));
         release.ask(&["create", "secret", "generic", "apocryph-account", &key]);
         let token = "--from-literal=token=0123456789abcdef0123456789abcdef";
-        release.ask(&["create", "secret", "generic", "apocryph-gateway-link", token]);
+        for secret in ["apocryph-gateway-link", "apocryph-node-readers"] {
+            release.ask(&["create", "secret", "generic", secret, token]);
+        }
         release
     }
 

@@ -54,6 +54,8 @@ fn what_makes_no_sense_is_refused() {
         r#"prices={"memory":1}"#,
         r#"engine={"name":"My Engine"}"#,
         r#"link={"lease":"10 seconds"}"#,
+        r#"nodeReaders={"cgroups":"/sys/fs/../../etc"}"#,
+        r#"nodeReaders={"secret":""}"#,
         r#"name="a\"\nb = \"c""#,
         r#"daemon={"persistence":{"size":"100GB"}}"#,
         r#"serviceMonitors={"enabled":true}"#,
@@ -76,4 +78,13 @@ fn what_is_asked_for_is_there() {
         assert!(rendered.contains(text), "{text} is not in {rendered}");
     }
     assert!(!rendered.contains("tcp-31003"));
+}
+
+#[test]
+fn without_readers_nothing_has_a_volume_of_the_node() {
+    let Some(output) = template(r#"nodeReaders={"enabled":false}"#) else { return };
+    let rendered = String::from_utf8(output.stdout).unwrap();
+    for text in ["hostPath", "node-reader", "reader-token-file", "7400", "DaemonSet"] {
+        assert!(!rendered.contains(text), "{text} is in {rendered}");
+    }
 }

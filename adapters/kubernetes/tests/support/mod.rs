@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use account::Account;
 use api::FaultyApi;
-use apocryph_kubernetes::{Config, KubernetesEngine, NodeImage, NodeRegistry, Shipped};
+use apocryph_kubernetes::{Config, KubernetesEngine, NodeImage, NodeReaders, NodeRegistry, Shipped};
 use apocryph_model::{ChannelId, Digest};
 use apocryph_oci::registry::{Decryption, NodeImages, serve_nodes};
 use apocryph_provider::{Engine, EngineError, Replica};
@@ -44,6 +44,8 @@ pub(crate) struct Bench {
     pub(crate) config: Config,
     engine: Option<KubernetesEngine>,
     registry: Arc<Images>,
+    /// Whom the next engine asks what Pods used, beside kubelets.
+    pub(crate) readers: Option<Arc<dyn NodeReaders>>,
     shipyard: Shipyard,
     host: IpAddr,
     /// Of who may do everything in the cluster.
@@ -146,9 +148,22 @@ impl Bench {
         config.seccomp_profile = give_profile(&cluster.kubeconfig);
         config.gateways.networks = vec![format!("{}/32", cluster.host)];
         let registry = Arc::new(Images(images));
-        let engine = Some(KubernetesEngine::open(config.clone(), registry.clone()).await.unwrap());
+        let engine = Some(KubernetesEngine::open(config.clone(), registry.clone(), None).await.unwrap());
         let Cluster { kubeconfig: admin, host } = cluster;
-        Self { name, config, engine, registry, shipyard, host, admin, dir, api, link_local: None, account }
+        Self {
+            name,
+            config,
+            engine,
+            registry,
+            readers: None,
+            shipyard,
+            host,
+            admin,
+            dir,
+            api,
+            link_local: None,
+            account,
+        }
     }
 
     /// What stands between the engine and the API server, in tests of faults.
@@ -182,6 +197,12 @@ impl Bench {
     pub(crate) async fn replicas(&self) -> Vec<Pod> {
         let own = format!("apocryph.network/instance={},apocryph.network/role=replica", self.name);
         Api::all(self.client().await).list(&ListParams::default().labels(&own)).await.unwrap().items
+    }
+
+    /// The uids of all Pods of the cluster.
+    pub(crate) async fn every_pod(&self) -> Vec<String> {
+        let pods = Api::<Pod>::all(self.client().await).list(&ListParams::default()).await.unwrap();
+        pods.items.into_iter().filter_map(|pod| pod.metadata.uid).collect()
     }
 
     /// Ends the engine as a crash of the daemon would.
@@ -330,8 +351,8 @@ impl Subject for Bench {
 
     async fn restart(&mut self) {
         drop(self.engine.take());
-        let engine = KubernetesEngine::open(self.config.clone(), self.registry.clone()).await;
-        self.engine = Some(engine.unwrap());
+        let (config, registry, readers) = (self.config.clone(), self.registry.clone(), self.readers.clone());
+        self.engine = Some(KubernetesEngine::open(config, registry, readers).await.unwrap());
     }
 }
 

@@ -8,15 +8,22 @@ use crate::{
     world,
 };
 use apocryph_evm::Evm;
+use apocryph_link::{NodeReaders, Role};
 use apocryph_model::{Address, Amount};
 use apocryph_oci::registry;
 use apocryph_provider::Chain as _;
 use apocryph_publisher::Chain as TokenChain;
 use serde::Serialize;
 use std::{
+    collections::BTreeSet,
     fmt,
-    net::{SocketAddr, TcpListener, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
+    time::Duration,
 };
+use tokio::time::timeout;
+
+/// How long readers have to find whoever checks, where no daemon runs: several of their tries.
+const READERS_TIME: Duration = Duration::from_secs(3);
 
 /// Something that is missing.
 #[derive(Debug, Serialize)]
@@ -36,6 +43,7 @@ pub(crate) async fn check(settings: &Settings, printer: &Printer) -> Result<(), 
     let mut lacks = engine(settings).await;
     lacks.extend(ports(settings));
     lacks.extend(link(settings));
+    lacks.extend(reader_token(settings));
     lacks.extend(prices(settings));
     lacks.extend(reachable(settings));
     lacks.extend(dns(settings).await);
@@ -95,8 +103,34 @@ async fn cluster(settings: &Settings) -> Vec<apocryph_kubernetes::Lack> {
         std::future::pending().await
     };
     tokio::select! {
-        lacks = apocryph_kubernetes::check(&config) => lacks,
+        lacks = async { apocryph_kubernetes::check(&config, readers(settings).await.as_ref()).await } => lacks,
         () = serve => Vec::new(),
+    }
+}
+
+/// The nodes whose readers are connected: to the running daemon, or to this for a moment. `None` where
+/// there are to be none, or nobody can tell.
+async fn readers(settings: &Settings) -> Option<BTreeSet<String>> {
+    let link = settings.readers.as_ref()?;
+    let token = keys::link_token(&link.token, Role::NodeReader).ok()?;
+    let nodes = match tokio::net::TcpListener::bind(link.listen).await {
+        Ok(listener) => {
+            let readers = NodeReaders::new(token);
+            // It ends with the time that there is.
+            let _ = timeout(READERS_TIME, readers.serve(listener)).await;
+            readers.nodes()
+        }
+        Err(_) => NodeReaders::probe(&dialled(link.listen).to_string(), &token).await.ok()?,
+    };
+    Some(nodes.into_iter().map(String::from).collect())
+}
+
+/// Where something that listens here is found.
+fn dialled(listen: SocketAddr) -> SocketAddr {
+    match listen.ip() {
+        ip if !ip.is_unspecified() => listen,
+        IpAddr::V4(_) => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), listen.port()),
+        IpAddr::V6(_) => SocketAddr::new(Ipv6Addr::LOCALHOST.into(), listen.port()),
     }
 }
 
@@ -113,6 +147,8 @@ fn ports(settings: &Settings) -> Vec<Lack> {
     let tls = tls.map(|tls| ("listen.gateway-tls", tls.listen, tcp(tls.listen)));
     let plain = here.then(|| ("listen.gateway", listen.gateway.0, tcp(listen.gateway.0)));
     let link = settings.link.as_ref().map(|link| ("listen.gateways", link.listen, tcp(link.listen)));
+    let readers = settings.readers.as_ref();
+    let readers = readers.map(|link| ("listen.node-readers", link.listen, tcp(link.listen)));
     let tried = [
         ("listen.p2p", listen.p2p.0, tcp(listen.p2p.0).or_else(|| udp(listen.p2p.0))),
         ("listen.registry", listen.registry.0, tcp(listen.registry.0)),
@@ -122,11 +158,16 @@ fn ports(settings: &Settings) -> Vec<Lack> {
         let what = format!("{setting}: {address} cannot be listened on: {}", problem?);
         Some(fatal(what, format!("free it, or set {setting}")))
     };
-    plain.into_iter().chain(tls).chain(link).chain(tried).filter_map(lack).collect()
+    plain.into_iter().chain(tls).chain(link).chain(readers).chain(tried).filter_map(lack).collect()
 }
 
 fn link(settings: &Settings) -> Option<Lack> {
-    let problem = keys::link_token(&settings.link.as_ref()?.token).err()?;
+    let problem = keys::link_token(&settings.link.as_ref()?.token, Role::Gateway).err()?;
+    Some(fatal(problem.to_string(), "`openssl rand -hex 32` makes one"))
+}
+
+fn reader_token(settings: &Settings) -> Option<Lack> {
+    let problem = keys::link_token(&settings.readers.as_ref()?.token, Role::NodeReader).err()?;
     Some(fatal(problem.to_string(), "`openssl rand -hex 32` makes one"))
 }
 

@@ -14,7 +14,7 @@ use crate::{
     keys,
     printer::Printer,
 };
-use apocryph_gateway_link::Link;
+use apocryph_link::{Link, Role};
 use serde::Serialize;
 use std::{fmt, net::TcpListener, path::PathBuf};
 
@@ -64,7 +64,7 @@ async fn check(settings: &GatewaySettings, printer: &Printer) -> Result<(), Fail
     if let Some(Err(problem)) = settings.tls.as_ref().map(doors::pair) {
         lacks.push(fatal(problem.to_string(), "set listen.gateway-tls, tls-certificate and tls-key"));
     }
-    match keys::link_token(&settings.file.token_file) {
+    match keys::link_token(&settings.file.token_file, Role::Gateway) {
         Err(problem) => lacks.push(fatal(problem.to_string(), "`openssl rand -hex 32` makes one")),
         Ok(token) => {
             if let Err(problem) = Link::probe(&settings.link(token)).await {

@@ -3,16 +3,17 @@ use std::io::{self, IsTerminal as _};
 use tracing_subscriber::{EnvFilter, fmt};
 
 /// This program's own crates, which log at the configured level.
-const OWN: [&str; 9] = [
+const OWN: [&str; 10] = [
     "apocryphd",
     "apocryph_provider",
     "apocryph_gateway",
-    "apocryph_gateway_link",
+    "apocryph_link",
     "apocryph_embedded",
     "apocryph_kubernetes",
     "apocryph_p2p",
     "apocryph_evm",
     "apocryph_oci",
+    "apocryph_pod_cgroups",
 ];
 
 /// Sends the log to the standard error: text or JSON, by the settings; `APOCRYPHD_LOG` or

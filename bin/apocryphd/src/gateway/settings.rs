@@ -9,7 +9,7 @@ use crate::{
         text::Listener,
     },
 };
-use apocryph_gateway_link::{LinkConfig, Token};
+use apocryph_link::{LinkConfig, Token};
 use serde::Deserialize;
 use std::path::PathBuf;
 

@@ -161,6 +161,7 @@ table! {
         gateway: Listener = listener([0, 0, 0, 0], 8080),
         gateway_tls: Option<Listener> = None,
         gateways: Option<Listener> = None,
+        node_readers: Option<Listener> = None,
         p2p: Listener = listener([0, 0, 0, 0], 4001),
         registry: Listener = listener([127, 0, 0, 1], 0),
         health: Listener = listener([127, 0, 0, 1], 9090),
@@ -251,6 +252,7 @@ table! {
         storage_class: Option<String> = None,
         gateway_networks: Vec<String> = Vec::new(),
         gateway_namespace: Option<String> = None,
+        reader_token_file: Option<PathBuf> = None,
     }
 }
 

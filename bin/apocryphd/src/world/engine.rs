@@ -3,10 +3,11 @@
 use crate::{
     failure::Failure,
     settings::{Decrypt, EngineKind, Settings},
-    world::StoredBlobs,
+    world::{StoredBlobs, node_readers::LinkedReaders},
 };
 use apocryph_embedded::EmbeddedEngine;
 use apocryph_kubernetes::{ClusterError, KubernetesEngine, NodeImage, NodeRegistry, Shipped};
+use apocryph_link::NodeReaders;
 use apocryph_model::Digest;
 use apocryph_oci::registry::{self, Decryption, Grants, NodeImages};
 use apocryph_provider::{Engine, EngineError};
@@ -37,12 +38,14 @@ pub(crate) async fn reach(settings: &Settings, mut waits: impl FnMut(String)) ->
 }
 
 impl OpenEngine {
-    /// Serves the pods' images on `registry` until `shutdown` is ready, and opens the engine.
+    /// Serves the pods' images on `registry` until `shutdown` is ready, and opens the engine, which asks
+    /// `readers` where it is a cluster that has some.
     pub(crate) async fn open(
         settings: &Settings,
         (registry, address): (TcpListener, SocketAddr),
         blobs: Arc<StoredBlobs>,
         grants: Arc<Grants>,
+        readers: Option<NodeReaders>,
         serving: &mut JoinSet<()>,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<Self, Failure> {
@@ -60,7 +63,8 @@ impl OpenEngine {
                 let images = Arc::new(NodeImages::new(blobs, grants, decryption));
                 serving.spawn(registry::serve_nodes(registry, images.clone(), shutdown));
                 let endpoint = Arc::new(NodeRegistryEndpoint(images));
-                let engine = KubernetesEngine::open(settings.cluster(address), endpoint).await?;
+                let engine =
+                    KubernetesEngine::open(settings.cluster(address), endpoint, readers.map(linked)).await?;
                 Ok(Self::Kubernetes(Arc::new(engine)))
             }
         }
@@ -93,6 +97,10 @@ impl OpenEngine {
             warn!(%problem, "something of the engine is left on the host");
         }
     }
+}
+
+fn linked(readers: NodeReaders) -> Arc<dyn apocryph_kubernetes::NodeReaders> {
+    Arc::new(LinkedReaders(readers))
 }
 
 /// The registry endpoint, as a cluster's engine needs it.

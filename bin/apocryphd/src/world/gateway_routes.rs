@@ -5,7 +5,7 @@ use super::{
     host_names::{is_reserved, own_name},
 };
 use apocryph_gateway::{Backend, Gateway, HttpRoute, PodRoutes, PutError, TcpRoute};
-use apocryph_gateway_link::{Hub, HubError};
+use apocryph_link::{Hub, HubError};
 use apocryph_model::{ChannelId, Endpoint, Hostname, PodSpec, Port};
 use apocryph_provider::{Replica, RouteError, Routes};
 use async_trait::async_trait;

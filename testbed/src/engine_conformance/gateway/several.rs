@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apocryph_gateway::{Config, Gateway};
-use apocryph_gateway_link::{Hub, Link, LinkConfig, State, Token};
+use apocryph_link::{Hub, Link, LinkConfig, Role, State, Token};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
@@ -20,7 +20,7 @@ use crate::until::until;
 const LEASE: Duration = Duration::from_secs(1);
 
 fn token() -> Token {
-    Token::from_text(&"t".repeat(40)).unwrap()
+    Token::from_text(&"t".repeat(40), Role::Gateway).unwrap()
 }
 
 /// A gateway that is linked to the one that decides, in threads of its own.

@@ -1,11 +1,11 @@
 //! The daemon's half of the link.
 
-use crate::{
-    Token,
+use super::{
     connections::Connections,
     message::{Outcome, PodState, ToGateway},
     session,
 };
+use crate::Token;
 use apocryph_gateway::{Backend, Config, End, Gateway, GatewayId, PodRoutes, Pods, StopError, WakeError};
 use apocryph_model::ChannelId;
 use async_trait::async_trait;

@@ -57,8 +57,7 @@ async fn without_the_daemon_what_runs_is_served_and_what_does_not_waits_and_is_t
     warm.synced().await;
     let mut stream = warm.stream().await;
     let parts = world.kill().await;
-    eventually("it notices", async || *warm.link.state().borrow() == apocryph_gateway_link::State::Away)
-        .await;
+    eventually("it notices", async || *warm.link.state().borrow() == apocryph_link::State::Away).await;
     // Longer than a lease: nobody is there who could stop the pod.
     tokio::time::sleep(LEASE * 2).await;
     assert_eq!(warm.ask("/").await, (200, "word".into()));
@@ -77,8 +76,7 @@ async fn a_request_that_needs_the_daemon_waits_for_it_within_bounds() {
     let cold = Other::start(world.address, impatient()).await;
     cold.synced().await;
     let parts = world.kill().await;
-    eventually("it notices", async || *cold.link.state().borrow() == apocryph_gateway_link::State::Away)
-        .await;
+    eventually("it notices", async || *cold.link.state().borrow() == apocryph_link::State::Away).await;
     let (status, body) = cold.ask("/").await;
     assert_eq!(status, 503);
     assert!(body.contains("daemon_away") && body.contains("does not answer"), "{body}");

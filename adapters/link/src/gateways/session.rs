@@ -1,11 +1,11 @@
 //! The daemon's end of one connection.
 
-use crate::{
+use super::{
     connections::Admitted,
     hub::Inner,
     message::{ACTIVITIES, LONGEST_NAME, PodActivity, ToDaemon, ToGateway, VERSION},
-    secure::{self, LinkError, Reader, Writer},
 };
+use crate::secure::{self, LinkError, Reader, Writer};
 use apocryph_gateway::GatewayId;
 use apocryph_model::ChannelId;
 use std::{

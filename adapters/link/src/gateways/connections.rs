@@ -1,6 +1,6 @@
 //! The gateways that a daemon is connected to or was, and what they are told to do.
 
-use crate::message::{Outcome, ToGateway};
+use super::message::{Outcome, ToGateway};
 use apocryph_gateway::{Fleet, GatewayId, Standing};
 use apocryph_model::ChannelId;
 use futures::future::join_all;

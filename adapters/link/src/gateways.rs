@@ -10,13 +10,11 @@
 //! One TCP connection for each gateway. It begins with the handshake
 //! `Noise_NNpsk0_25519_ChaChaPoly_SHA256` (Noise Protocol Framework, revision 34), in which the
 //! gateway is the initiator, the prologue is `apocryph gateway link 1`, and the key is
-//! [made of the token](Token). So neither side hears or tells anything without the token, and the
-//! token itself is never sent.
+//! [made of the token](crate::Token). So neither side hears or tells anything without the token, and
+//! the token itself is never sent.
 //!
-//! Each Noise message, also of the handshake, is preceded by its length: 16 bits, the most
-//! significant first. What they carry is a sequence of messages: a length of 32 bits and so many
-//! bytes of JSON, at most a mebibyte. A message begins in a Noise message of its own. The JSON has
-//! the shape of [`message`]'s types, whose values are those of the model, with the model's bounds.
+//! The messages' JSON has the shape of [`message`]'s types, whose values are those of the model, with
+//! the model's bounds.
 //!
 //! ```text
 //!   gateway                                       daemon
@@ -45,10 +43,7 @@ mod hub;
 mod lease;
 mod link;
 pub mod message;
-mod secure;
 mod session;
-mod token;
 
 pub use hub::{Hub, HubError};
 pub use link::{Link, LinkConfig, State};
-pub use token::{Token, TokenError};

@@ -14,7 +14,6 @@ use tokio::{
 };
 
 const PATTERN: &str = "Noise_NNpsk0_25519_ChaChaPoly_SHA256";
-const PROLOGUE: &[u8] = b"apocryph gateway link 1";
 /// The most that a Noise message has, and the most that it carries.
 const RECORD: usize = 65_535;
 const CONTENT: usize = RECORD - 16;
@@ -37,6 +36,9 @@ pub(crate) enum LinkError {
     /// A message is too large.
     #[error("a message of {0} bytes is too large")]
     TooLarge(usize),
+    /// The other one says what is not to be said now.
+    #[error("the other side does not keep to the protocol, is it of another release?")]
+    Senseless,
     /// The other one is silent.
     #[error("the other side was silent for too long")]
     Silent,
@@ -81,7 +83,7 @@ pub(crate) async fn respond(stream: TcpStream, token: &Token) -> Result<(Reader,
 }
 
 fn builder(token: &Token) -> Result<Builder<'_>, snow::Error> {
-    Builder::new(PATTERN.parse()?).prologue(PROLOGUE)?.psk(0, token.key())
+    Builder::new(PATTERN.parse()?).prologue(token.role().prologue())?.psk(0, token.key())
 }
 
 async fn say(stream: &mut TcpStream, state: &mut HandshakeState) -> Result<(), LinkError> {
@@ -171,10 +173,11 @@ async fn read_record(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Role;
     use tokio::net::TcpListener;
 
     fn token(letter: &str) -> Token {
-        Token::from_text(&letter.repeat(64)).unwrap()
+        Token::from_text(&letter.repeat(64), Role::Gateway).unwrap()
     }
 
     type Ends = [Result<(Reader, Writer), LinkError>; 2];
@@ -213,6 +216,9 @@ mod tests {
         let [ours, theirs] = ends(&token("a"), &token("b")).await;
         assert!(matches!(theirs, Err(LinkError::Secret(_))), "the one who was connected to says nothing");
         assert!(ours.is_err());
+        let reader = Token::from_text(&"a".repeat(64), Role::NodeReader).unwrap();
+        let [_, theirs] = ends(&reader, &token("a")).await;
+        assert!(matches!(theirs, Err(LinkError::Secret(_))), "a reader's is no gateway's");
     }
 
     #[tokio::test]

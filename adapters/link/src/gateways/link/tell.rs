@@ -2,7 +2,7 @@
 
 use super::{Link, connection::Connection};
 use crate::{
-    message::{ACTIVITIES, PodActivity, ToDaemon},
+    gateways::message::{ACTIVITIES, PodActivity, ToDaemon},
     secure::{LinkError, Writer},
 };
 use apocryph_gateway::Gateway;

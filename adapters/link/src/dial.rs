@@ -9,7 +9,7 @@ use tokio::{
 const CONNECT_TIME: Duration = Duration::from_secs(3);
 
 /// Why there is no connection.
-pub(super) enum Missed {
+pub(crate) enum Missed {
     /// Nobody listens there: there is no daemon.
     Nobody,
     /// It cannot be told.
@@ -17,7 +17,7 @@ pub(super) enum Missed {
 }
 
 /// Connects to the first of its addresses that answers.
-pub(super) async fn connect(daemon: &str) -> Result<TcpStream, Missed> {
+pub(crate) async fn connect(daemon: &str) -> Result<TcpStream, Missed> {
     let addresses = timeout(CONNECT_TIME, lookup_host(daemon)).await;
     let addresses = addresses.map_err(|_| Missed::Unknown(io::ErrorKind::TimedOut.into()))?;
     let mut nobody = true;

@@ -2,7 +2,7 @@
 
 use super::{Link, LinkConfig, State, connection::Connection};
 use crate::{
-    message::{Outcome, PodState, ToDaemon, ToGateway},
+    gateways::message::{Outcome, PodState, ToDaemon, ToGateway},
     secure::{LinkError, Reader},
 };
 use apocryph_gateway::{Gateway, PutError};

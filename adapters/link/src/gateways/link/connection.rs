@@ -1,6 +1,6 @@
 //! One connection to the daemon, as it is asked over it.
 
-use crate::message::{Refused, ToDaemon, WireBackend};
+use crate::gateways::message::{Refused, ToDaemon, WireBackend};
 use apocryph_gateway::{Backend, WakeError};
 use apocryph_model::ChannelId;
 use std::{

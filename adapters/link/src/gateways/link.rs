@@ -1,21 +1,22 @@
 //! The gateway's half of the link: starts are asked of the daemon, and it is obeyed.
 
 mod connection;
-mod dial;
 mod obey;
 mod tell;
 
-use crate::{
-    Token,
+use super::{
     lease::Lease,
     message::{LONGEST_NAME, ToDaemon, ToGateway, VERSION},
+};
+use crate::{
+    Token,
+    dial::{Missed, connect},
     secure::{self, LinkError},
 };
 use apocryph_gateway::{Backend, End, Gateway, Pods, StopError, WakeError};
 use apocryph_model::ChannelId;
 use async_trait::async_trait;
 use connection::Connection;
-use dial::{Missed, connect};
 use std::{
     collections::HashSet,
     future::pending,

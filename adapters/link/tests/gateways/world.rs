@@ -3,7 +3,7 @@
 use apocryph_gateway::{
     Backend, Config, End, Gateway, HttpRoute, PodRoutes, Pods, StopError, TcpRoute, WakeError,
 };
-use apocryph_gateway_link::{Hub, Link, LinkConfig, Token};
+use apocryph_link::{Hub, Link, LinkConfig, Role, Token};
 use apocryph_model::{ChannelId, Scale};
 use async_trait::async_trait;
 use std::{
@@ -152,7 +152,7 @@ impl Other {
     /// Waits until all pods are known to it.
     pub(crate) async fn synced(&self) {
         let mut state = self.link.state();
-        let synced = state.wait_for(|state| *state == apocryph_gateway_link::State::Synced);
+        let synced = state.wait_for(|state| *state == apocryph_link::State::Synced);
         timeout(PATIENCE, synced).await.unwrap().unwrap();
     }
 }
@@ -178,7 +178,7 @@ pub(crate) struct World {
 }
 
 pub(crate) fn token() -> Token {
-    Token::from_text(&"t".repeat(40)).unwrap()
+    Token::from_text(&"t".repeat(40), Role::Gateway).unwrap()
 }
 
 impl World {
