@@ -100,6 +100,17 @@ impl Cluster {
         output(self.kubectl().args(["delete", "namespace", name, "--timeout=60s"])).map(drop)
     }
 
+    /// Takes namespaces away; waits for a minute at most until all are gone.
+    ///
+    /// # Errors
+    /// If the cluster refuses or does not answer, or some are still there.
+    pub fn delete_namespaces(&self, names: &[String]) -> io::Result<()> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        output(self.kubectl().args(["delete", "namespace", "--timeout=60s"]).args(names)).map(drop)
+    }
+
     /// How many Pods of one engine there are, also such as are ending.
     ///
     /// # Errors

@@ -23,9 +23,15 @@ const MOST_NODES: u32 = 5000;
 
 /// Counts what is asked of the API server.
 fn counted(request: Request<Body>) -> Request<Body> {
-    let method = request.method().to_string();
+    let method = kind(&request).to_owned();
     metrics::counter!("apocryph_cluster_requests_total", "method" => method).increment(1);
     request
+}
+
+/// The method; a watch is none of the reads, which end at once.
+fn kind<B>(request: &Request<B>) -> &str {
+    let mut parameters = request.uri().query().unwrap_or_default().split('&');
+    if parameters.any(|parameter| parameter == "watch=true") { "WATCH" } else { request.method().as_str() }
 }
 
 /// A client with this engine's configuration.
@@ -189,4 +195,17 @@ pub(crate) fn summary(nodes: &[Node]) -> Nodes {
     addresses.dedup();
     let count = u32::try_from(nodes.iter().filter(|node| takes_pods(node)).count()).unwrap_or(u32::MAX);
     Nodes { count, addresses }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watch_is_counted_apart_from_reads() {
+        let kind_of = |uri: &str| kind(&Request::get(uri).body(()).unwrap()).to_owned();
+        assert_eq!(kind_of("/api/v1/pods?watch=true&timeoutSeconds=60"), "WATCH");
+        assert_eq!(kind_of("/api/v1/pods?labelSelector=watch%3Dtrue"), "GET");
+        assert_eq!(kind(&Request::patch("/api/v1/namespaces/a").body(()).unwrap()), "PATCH");
+    }
 }
