@@ -119,6 +119,15 @@ impl Cluster {
         Ok(self.list(&["pods", "-A", "-l", &format!("{INSTANCE}={engine}")])?.len())
     }
 
+    /// How many Pods there are of one engine's pod of this name, also such as are ending.
+    ///
+    /// # Errors
+    /// If the cluster does not answer.
+    pub fn replicas(&self, engine: &str, pod: &str) -> io::Result<usize> {
+        let pods = self.list(&["pods", "-A", "-l", &format!("{INSTANCE}={engine}")])?;
+        Ok(pods.iter().filter(|listed| listed["spec"]["hostname"] == pod).count())
+    }
+
     /// Runs kubectl, and gives what it prints.
     ///
     /// # Errors

@@ -114,19 +114,22 @@ impl Crowd {
             publishers.push(self.market.publisher(account).await.unwrap());
         }
         let image = images::clock().unwrap();
-        let deploys = publishers.iter().map(async |publisher| {
+        let mut first = Vec::new();
+        for publisher in &publishers {
             image.write_to(&publisher.folder.join("images"), "idle").unwrap();
-            let mut last = deploy(publisher, 1).await;
+            // One after the other, until the node has the image.
+            first.push(deploy(publisher, 1).await);
+        }
+        let others = publishers.iter().map(async |publisher| {
             for number in 2..=PODS / PUBLISHERS {
-                last = deploy(publisher, number).await;
+                deploy(publisher, number).await;
                 if number.is_multiple_of(TOLD) {
                     eprintln!("  {number} pods of each publisher after {} s", begun.elapsed().as_secs());
                 }
             }
-            last
         });
-        let deployed = join_all(deploys).await;
-        Door { gateway: self.gateway.address, ..Door::of(&deployed[0]) }
+        join_all(others).await;
+        Door { gateway: self.gateway.address, ..Door::of(&first[0]) }
     }
 
     async fn minute(&self) -> Minute {

@@ -76,7 +76,6 @@ fn node(number: u8) -> Value {
             "addresses": [{ "type": "InternalIP", "address": format!("192.0.2.{number}") }],
             "allocatable": room,
             "capacity": room,
-            "nodeInfo": { "architecture": apocryph_testbed::layout::host_architecture() },
         },
     })
 }

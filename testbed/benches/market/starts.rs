@@ -1,5 +1,7 @@
 //! What a cluster adds: how long a request waits for a pod at zero, how much of that is ours once the
 //! application is there, and how much the API server is asked to write for it.
+//!
+//! Several pods by turns: a replica that was stopped stays until its kubelet has counted what it used.
 
 use std::time::Duration;
 
@@ -16,6 +18,7 @@ use crate::peer::Peer;
 use crate::requests::Requests;
 
 const RUNS: usize = 50;
+const PODS: usize = 6;
 const PORT: u16 = 8080;
 /// The peer's image, as the node knows it.
 const IMAGE: &str = "testbed.local/clock:1";
@@ -25,6 +28,12 @@ const IDLE: Duration = Duration::from_secs(60);
 const IDLES_PER_HOUR: f64 = 60.0;
 /// What may be added once the application has accepted its first connection, in milliseconds.
 const ADDED: f64 = 10.0;
+
+/// A pod at zero.
+struct Cold {
+    name: String,
+    door: Door,
+}
 
 /// What cold starts took, each: until the first byte, and of that what the answer was on its way.
 #[derive(Default)]
@@ -36,34 +45,43 @@ struct Starts {
 pub(crate) async fn measure(bench: &Bench, cluster: &Cluster) -> Vec<Figure> {
     let daemon = &bench.market.daemons[0];
     let image = images::clock().unwrap();
-    bench.write("cold", &image, PORT, "1s");
-    let before = Requests::of(daemon).await;
-    let door = Door::of(&bench.deploy("cold").await);
-    let per_deploy = (Requests::of(daemon).await - before).writes;
+    let (mut pods, mut per_deploy) = (Vec::new(), Vec::new());
+    for number in 0..PODS {
+        let name = format!("cold{number}");
+        bench.write(&name, &image, PORT, "1s");
+        let before = Requests::of(daemon).await;
+        let door = Door::of(&bench.deploy(&name).await);
+        per_deploy.push((Requests::of(daemon).await - before).writes);
+        pods.push(Cold { name, door });
+    }
     let archive = bench.publisher.folder.join("clock.tar");
     image.write_archive(&archive, IMAGE).unwrap();
     cluster.import(&archive).unwrap();
     let peer = Peer::new(cluster, IMAGE);
-    // Also the first start: what only that one does is not measured.
-    block_in_place(|| (door.answer(), peer.answer()));
-    let (mut ours, mut peers, mut per_start) = (Starts::default(), Starts::default(), Vec::new());
-    for _ in 0..RUNS {
-        until_at_zero(daemon, cluster).await;
-        let before = Requests::of(daemon).await;
-        ours.take(block_in_place(|| door.answer()));
-        until_at_zero(daemon, cluster).await;
-        per_start.push((Requests::of(daemon).await - before).writes);
+    // What only the first start does is not measured.
+    pods.iter().for_each(|pod| drop(block_in_place(|| pod.door.answer())));
+    block_in_place(|| peer.answer());
+    until_at_zero(daemon, cluster).await;
+    let (mut ours, mut peers, before) = (Starts::default(), Starts::default(), Requests::of(daemon).await);
+    for pod in pods.iter().cycle().take(RUNS) {
+        let at_zero = async || Ok(cluster.replicas(&daemon.engine, &pod.name)? == 0);
+        until("the pod is at zero", PATIENCE, at_zero).await.unwrap();
+        ours.take(block_in_place(|| pod.door.answer()));
         peers.take(block_in_place(|| peer.answer()));
     }
+    until_at_zero(daemon, cluster).await;
+    let per_start = (Requests::of(daemon).await - before).writes / RUNS as f64;
     let before = Requests::of(daemon).await;
     tokio::time::sleep(IDLE).await;
     let per_hour = (Requests::of(daemon).await - before).writes * IDLES_PER_HOUR;
-    bench.run(&["remove", "cold"]).await;
+    for pod in &pods {
+        bench.run(&["remove", &pod.name]).await;
+    }
     let writes = |name, runs: &[f64]| Figure::median(name, "writes", runs);
     let mut figures = times(&ours, &peers);
     figures.extend([
-        writes("on a cluster, writes to the API server per deploy", &[per_deploy]),
-        writes("on a cluster, writes to the API server per start and stop", &per_start),
+        writes("on a cluster, writes to the API server per deploy", &per_deploy),
+        writes("on a cluster, writes to the API server per start and stop", &[per_start]),
         writes("on a cluster, writes to the API server per hour at zero", &[per_hour]),
     ]);
     figures
