@@ -86,10 +86,10 @@ impl Bench {
     }
 
     /// Writes an image that serves HTTP at a port, and a manifest for it.
-    fn write(&self, name: &str, image: &Image, port: u16, idle: &str) {
+    fn write(&self, name: &str, image: &Image, port: u16, idle: &str, cpu: &str) {
         image.write_to(&self.publisher.folder.join("images"), name).unwrap();
         let manifest = include_str!("pod.yaml").replace("NAME", name);
-        let manifest = manifest.replace("PORT", &port.to_string()).replace("IDLE", idle);
+        let manifest = manifest.replace("PORT", &port.to_string()).replace("IDLE", idle).replace("CPU", cpu);
         std::fs::write(self.publisher.folder.join(format!("{name}.yaml")), manifest).unwrap();
     }
 

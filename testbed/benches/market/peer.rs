@@ -23,11 +23,12 @@ impl Drop for Peer<'_> {
 }
 
 impl<'a> Peer<'a> {
-    /// Of an image that the node has; at zero replicas.
-    pub(crate) fn new(cluster: &'a Cluster, image: &str) -> Self {
+    /// Of an image that the node has, with so much of a core; at zero replicas.
+    pub(crate) fn new(cluster: &'a Cluster, image: &str, cpu: &str) -> Self {
         let namespace = format!("bench-{}", std::process::id());
         let manifest = std::env::temp_dir().join(format!("{namespace}.yaml"));
-        let text = include_str!("peer.yaml").replace("NAME", &namespace).replace("IMAGE", image);
+        let text =
+            include_str!("peer.yaml").replace("NAME", &namespace).replace("IMAGE", image).replace("CPU", cpu);
         std::fs::write(&manifest, text).unwrap();
         cluster.run(&["apply", "-f", manifest.to_str().unwrap()]).unwrap();
         std::fs::remove_file(manifest).unwrap();

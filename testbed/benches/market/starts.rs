@@ -19,6 +19,8 @@ use crate::requests::Requests;
 
 const RUNS: usize = 50;
 const PODS: usize = 6;
+/// Little enough that the node has room for all of them with the peer.
+const CPU: &str = "250m";
 const PORT: u16 = 8080;
 /// The peer's image, as the node knows it.
 const IMAGE: &str = "testbed.local/clock:1";
@@ -48,7 +50,7 @@ pub(crate) async fn measure(bench: &Bench, cluster: &Cluster) -> Vec<Figure> {
     let (mut pods, mut per_deploy) = (Vec::new(), Vec::new());
     for number in 0..PODS {
         let name = format!("cold{number}");
-        bench.write(&name, &image, PORT, "1s");
+        bench.write(&name, &image, PORT, "1s", CPU);
         let before = Requests::of(daemon).await;
         let door = Door::of(&bench.deploy(&name).await);
         per_deploy.push((Requests::of(daemon).await - before).writes);
@@ -57,7 +59,7 @@ pub(crate) async fn measure(bench: &Bench, cluster: &Cluster) -> Vec<Figure> {
     let archive = bench.publisher.folder.join("clock.tar");
     image.write_archive(&archive, IMAGE).unwrap();
     cluster.import(&archive).unwrap();
-    let peer = Peer::new(cluster, IMAGE);
+    let peer = Peer::new(cluster, IMAGE, CPU);
     // What only the first start does is not measured.
     pods.iter().for_each(|pod| drop(block_in_place(|| pod.door.answer())));
     block_in_place(|| peer.answer());
