@@ -34,7 +34,7 @@ test: test-packages contracts/node_modules build ## Every test
 	@echo "Every test passed."
 
 # Those that have nothing to test where there is no cluster.
-CLUSTER_TESTS := (package(apocryph-kubernetes) & kind(test)) | (package(apocryph-testbed) & binary(chart))
+CLUSTER_TESTS := (package(apocryph-kubernetes) & kind(test)) | (package(apocryph-testbed) & (binary(chart) | binary(cluster_hosts)))
 
 kubernetes-test: build ## The Kubernetes engine, and the loop, on a real cluster
 	@testbed/cluster/cluster can && scripts/packages $(CLUSTER_PACKAGES) ca-certificates binutils && \

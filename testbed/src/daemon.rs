@@ -8,9 +8,10 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use crate::chain::DevChain;
-use crate::clients::http_get;
+use crate::clients::{Answer, http_get};
 use crate::cluster::Cluster;
 use crate::containers;
+use crate::dns::DnsServer;
 use crate::service::{Service, ending};
 use crate::until::until;
 
@@ -96,7 +97,7 @@ pub enum DaemonError {
 }
 
 impl Daemon {
-    /// Writes the configuration, registers, and runs until health is reported.
+    /// Writes the configuration, registers, and runs until it is ready.
     ///
     /// # Errors
     /// See [`DaemonError`].
@@ -127,25 +128,54 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// Runs it, and waits until it reports health.
+    /// Runs it, and waits until it is ready.
     ///
     /// # Errors
     /// See [`DaemonError`].
     pub async fn start(&mut self) -> Result<(), DaemonError> {
-        let io = |source| DaemonError::Io { name: self.name.clone(), source };
+        self.launch()?;
+        self.ready().await
+    }
+
+    /// Runs it.
+    ///
+    /// # Errors
+    /// If it cannot be run.
+    pub fn launch(&mut self) -> Result<(), DaemonError> {
         let log = self.folder.join("apocryphd.log");
-        let mut service = Service::start(&self.name, self.program("run"), &log).map_err(io)?;
+        let service = Service::start(&self.name, self.program("run"), &log);
+        let io = |source| DaemonError::Io { name: self.name.clone(), source };
+        self.service = Some(service.map_err(io)?);
+        Ok(())
+    }
+
+    /// Waits until what was launched is ready.
+    ///
+    /// # Errors
+    /// See [`DaemonError`].
+    pub async fn ready(&mut self) -> Result<(), DaemonError> {
+        let (name, health) = (self.name.clone(), self.health);
+        let silent = |source, lines| DaemonError::Silent { name, source, lines };
+        let Some(service) = &mut self.service else {
+            return Err(silent(io::ErrorKind::NotFound.into(), String::new()));
+        };
         let decided = async || {
             let ended = service.ended()?.is_some();
-            Ok(ended || http_get(self.health, "localhost", "/healthz").await?.status == 200)
+            Ok(ended || http_get(health, "localhost", "/readyz").await?.status == 200)
         };
-        let mut result = until("it reports health", PATIENCE, decided).await;
-        if let Some(status) = service.ended().map_err(io)? {
+        let mut result = until("it is ready", PATIENCE, decided).await;
+        if let Ok(Some(status)) = service.ended() {
             result = Err(io::Error::other(format!("it ended with {}", ending(status))));
         }
-        let lines = service.last_lines(20);
-        self.service = Some(service);
-        result.map_err(|source| DaemonError::Silent { name: self.name.clone(), source, lines })
+        result.map_err(|source| silent(source, service.last_lines(20)))
+    }
+
+    /// What it says of its health at `path`.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn health(&self, path: &str) -> io::Result<Answer> {
+        http_get(self.health, "localhost", path).await
     }
 
     /// Asks it to end, and waits.
@@ -181,6 +211,16 @@ impl Daemon {
         std::fs::write(path, text.replacen(from, to, 1))
     }
 
+    /// Has it ask a DNS server whose host names are, from the next start on. Until then they are
+    /// whose pod came first.
+    ///
+    /// # Errors
+    /// If its configuration cannot be read or written.
+    pub fn prove_hosts_by(&self, dns: &DnsServer) -> io::Result<()> {
+        let setting = format!("host-names = \"dns\"\nresolver = \"{}\"", dns.address());
+        self.configure("host-names = \"first-come\"", &setting)
+    }
+
     /// The processes in its containers of these names: id and command line.
     ///
     /// # Errors
@@ -208,7 +248,7 @@ impl Daemon {
     /// # Errors
     /// If it does not answer.
     pub async fn metrics(&self) -> io::Result<String> {
-        Ok(http_get(self.health, "localhost", "/metrics").await?.body)
+        Ok(self.health("/metrics").await?.body)
     }
 
     /// Its process id, while it runs.
@@ -310,6 +350,7 @@ registry = "{registry}"
 
 [gateway]
 domain = "{name}.localhost"
+host-names = "first-come"
 tcp-ports = "{first_port}-{last_port}"
 
 [engine]

@@ -15,4 +15,5 @@ pub use nginx::{nginx, silent_nginx};
 pub use page::page;
 pub use pair::{back, front};
 pub use program::ProgramError;
+pub(crate) use program::with_own_program;
 pub use redis::redis;

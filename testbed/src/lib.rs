@@ -7,6 +7,7 @@ pub mod clients;
 pub mod cluster;
 pub mod containers;
 pub mod daemon;
+pub mod dns;
 pub mod engine_conformance;
 pub mod figure;
 pub mod gateway;

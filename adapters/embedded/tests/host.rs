@@ -12,6 +12,7 @@ use apocryph_embedded::check;
 use apocryph_model::{Bytes, Fault, VolumeKind, Who};
 use apocryph_provider::{Engine as _, EngineError, EnginePod, ReplicaState};
 use apocryph_testbed::engine_conformance::{PodUnderTest, Subject as _, attacker, shell};
+use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use support::{Bench, with_engine};
 
 const MARKER: &str = "correct-horse-battery-staple";
@@ -67,9 +68,8 @@ fn secrets_stand_in_memory_only() {
             };
             assert_eq!(found(&bench.config.data_dir), "");
             assert!(!found(&bench.config.run_dir).is_empty(), "the search finds what there is");
-            let mounts = std::fs::read_to_string("/proc/thread-self/mounts").unwrap();
-            let run_dir = format!("{} tmpfs", bench.config.run_dir.display());
-            assert!(mounts.contains(&run_dir), "{mounts}");
+            let file_system = |dir| statfs(dir).unwrap().filesystem_type();
+            assert_eq!(file_system(bench.config.run_dir.as_path()), TMPFS_MAGIC);
         })
     });
 }

@@ -6,7 +6,7 @@ use crate::{
     message::{Outcome, PodState, ToGateway},
     session,
 };
-use apocryph_gateway::{Backend, Config, Gateway, GatewayId, PodRoutes, Pods, StopError, WakeError};
+use apocryph_gateway::{Backend, Config, End, Gateway, GatewayId, PodRoutes, Pods, StopError, WakeError};
 use apocryph_model::ChannelId;
 use async_trait::async_trait;
 use std::{
@@ -248,7 +248,7 @@ impl Pods for FencedPods {
         self.pods.unheard(pod, port);
     }
 
-    async fn died(&self, pod: ChannelId, backend: Backend) -> WakeError {
+    async fn died(&self, pod: ChannelId, backend: Backend) -> End {
         self.pods.died(pod, backend).await
     }
 }

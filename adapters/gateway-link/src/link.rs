@@ -2,14 +2,16 @@
 
 mod connection;
 mod dial;
+mod obey;
+mod tell;
 
 use crate::{
     Token,
     lease::Lease,
-    message::{ACTIVITIES, LONGEST_NAME, Outcome, PodActivity, PodState, ToDaemon, ToGateway, VERSION},
-    secure::{self, LinkError, Reader, Writer},
+    message::{LONGEST_NAME, ToDaemon, ToGateway, VERSION},
+    secure::{self, LinkError},
 };
-use apocryph_gateway::{Backend, Gateway, Pods, PutError, StopError, WakeError};
+use apocryph_gateway::{Backend, End, Gateway, Pods, StopError, WakeError};
 use apocryph_model::ChannelId;
 use async_trait::async_trait;
 use connection::Connection;
@@ -24,13 +26,11 @@ use std::{
 use tokio::{
     net::TcpStream,
     sync::{mpsc, watch},
-    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// How often activity is told, where it changed.
-const TELL: Duration = Duration::from_millis(100);
 /// How soon the daemon is looked for again.
 const AGAIN: Duration = Duration::from_millis(250);
 const WELCOME_TIME: Duration = Duration::from_secs(5);
@@ -78,15 +78,6 @@ struct Inner {
     leaving: CancellationToken,
     /// What was put, whichever connection told it.
     known: Mutex<HashSet<ChannelId>>,
-}
-
-/// What one connection has told so far.
-#[derive(Default)]
-struct Heard {
-    put: HashSet<ChannelId>,
-    /// Routes that another pod's were in the way of, until all are known.
-    refused: Vec<PodState>,
-    synced: bool,
 }
 
 impl Default for Link {
@@ -211,7 +202,7 @@ impl Link {
         info!(daemon = config.daemon, "the daemon is there");
         let ended = tokio::select! {
             ended = self.listen(reader, lease, &connection, config, gateway) => ended,
-            ended = speak(writer, queue, gateway) => ended,
+            ended = tell::speak(writer, queue, gateway) => ended,
             () = self.keep_telling(&connection, gateway) => Ok(()),
             () = connection.gone.cancelled() => Ok(()),
         };
@@ -219,119 +210,6 @@ impl Link {
         self.0.connection.send_replace(None);
         self.0.state.send_replace(State::Away);
         ended
-    }
-
-    /// Asks for the lease, and has activity told.
-    async fn keep_telling(&self, connection: &Connection, gateway: &Gateway) {
-        for message in activity(gateway, true) {
-            connection.say(message).await;
-        }
-        let mut tell = interval(TELL);
-        tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut next_ping = Instant::now();
-        loop {
-            tokio::select! {
-                _ = tell.tick() => {
-                    for message in activity(gateway, false) {
-                        connection.say(message).await;
-                    }
-                }
-                () = sleep_until(next_ping) => {
-                    let (mut count, mut period) = (0, TELL);
-                    self.0.lease.send_if_modified(|lease| {
-                        (count, period) = (lease.ping(Instant::now()), lease.period());
-                        false
-                    });
-                    next_ping = Instant::now() + period;
-                    connection.say(ToDaemon::Ping { count }).await;
-                }
-            }
-        }
-    }
-
-    async fn listen(
-        &self,
-        mut reader: Reader,
-        lease: Duration,
-        connection: &Arc<Connection>,
-        config: &LinkConfig,
-        gateway: &Gateway,
-    ) -> Result<(), LinkError> {
-        let mut heard = Heard::default();
-        loop {
-            let message = timeout(lease, reader.receive()).await.map_err(|_| LinkError::Silent)??;
-            match message {
-                ToGateway::Pong { count } => self.0.lease.send_modify(|lease| lease.pong(count)),
-                ToGateway::Put { order, pod } => {
-                    let outcome = self.put(gateway, pod, &mut heard).await?;
-                    if let Some(order) = order {
-                        connection.say(ToDaemon::Done { order, outcome }).await;
-                    }
-                }
-                ToGateway::Synced => self.synced(gateway, config.drain, &mut heard).await?,
-                ToGateway::Release { order, pod, run } => {
-                    let released = gateway.release(pod, run);
-                    let outcome = released.map_or(Outcome::InUse, |()| Outcome::Holds);
-                    connection.say(ToDaemon::Done { order, outcome }).await;
-                }
-                ToGateway::Retire { order, pod, grace_ms } => {
-                    let (connection, gateway) = (connection.clone(), gateway.clone());
-                    tokio::spawn(async move {
-                        gateway.retire(pod, Duration::from_millis(grace_ms)).await;
-                        connection.say(ToDaemon::Done { order, outcome: Outcome::Holds }).await;
-                    });
-                }
-                ToGateway::Remove { order, pod, grace_ms } => {
-                    self.known().remove(&pod);
-                    let (connection, leaving) = (connection.clone(), gateway.detach(pod).await);
-                    tokio::spawn(async move {
-                        if let Some(leaving) = leaving {
-                            leaving.drain(Duration::from_millis(grace_ms)).await;
-                        }
-                        connection.say(ToDaemon::Done { order, outcome: Outcome::Holds }).await;
-                    });
-                }
-                ToGateway::Started { pod, outcome } => connection.started(pod, outcome),
-                ToGateway::Welcome { .. } => {}
-            }
-        }
-    }
-
-    /// Puts a pod. What another pod's routes are in the way of waits until all are known, or where
-    /// they are, for a new link, over which all is told anew.
-    async fn put(&self, gateway: &Gateway, pod: PodState, heard: &mut Heard) -> io::Result<Outcome> {
-        self.known().insert(pod.pod);
-        heard.put.insert(pod.pod);
-        match gateway.put(pod.routes(), &pod.running()).await {
-            Ok(()) => Ok(Outcome::Holds),
-            Err(PutError::Listen { port, cause }) => {
-                warn!(port, %cause, "a pod's port cannot be listened on");
-                let taken = cause.kind() == io::ErrorKind::AddrInUse;
-                Ok(Outcome::Port { port, taken, reason: cause.to_string() })
-            }
-            Err(PutError::HostTaken { .. } | PutError::PortTaken { .. }) if !heard.synced => {
-                heard.refused.push(pod);
-                Ok(Outcome::Holds)
-            }
-            Err(error) => Err(io::Error::other(error)),
-        }
-    }
-
-    /// Takes away what is no more, then puts what that was in the way of.
-    async fn synced(&self, gateway: &Gateway, drain: Duration, heard: &mut Heard) -> io::Result<()> {
-        let gone: Vec<_> = self.known().extract_if(|pod| !heard.put.contains(pod)).collect();
-        for pod in gone {
-            if let Some(leaving) = gateway.detach(pod).await {
-                tokio::spawn(leaving.drain(drain));
-            }
-        }
-        heard.synced = true;
-        for pod in std::mem::take(&mut heard.refused) {
-            self.put(gateway, pod, heard).await?;
-        }
-        info!(pods = heard.put.len(), "every pod is known");
-        self.0.state.send_replace(State::Synced);
-        Ok(())
     }
 
     fn known(&self) -> MutexGuard<'_, HashSet<ChannelId>> {
@@ -378,43 +256,11 @@ impl Pods for Link {
     }
 
     /// The daemon tells what runs.
-    async fn died(&self, _: ChannelId, _: Backend) -> WakeError {
+    async fn died(&self, _: ChannelId, _: Backend) -> End {
         pending().await
     }
 }
 
 fn hello(config: &LinkConfig, run: u64) -> ToDaemon {
     ToDaemon::Hello { version: VERSION, name: config.name.clone(), run }
-}
-
-/// What is under way, in messages of bounded size; the first of a whole one comes in any case.
-fn activity(gateway: &Gateway, whole: bool) -> Vec<ToDaemon> {
-    let news = gateway.activity(whole);
-    let news: Vec<_> = news.into_iter().map(|(pod, activity)| PodActivity::new(pod, activity)).collect();
-    if whole && news.is_empty() {
-        return vec![ToDaemon::Activity { whole, pods: Vec::new() }];
-    }
-    let parts = news.chunks(ACTIVITIES).enumerate();
-    parts.map(|(at, pods)| ToDaemon::Activity { whole: whole && at == 0, pods: pods.into() }).collect()
-}
-
-/// Sends what is to be said, until the last word. Before a start is asked for it is told for how
-/// much.
-async fn speak(
-    mut writer: Writer,
-    mut queue: mpsc::Receiver<ToDaemon>,
-    gateway: &Gateway,
-) -> Result<(), LinkError> {
-    while let Some(message) = queue.recv().await {
-        if matches!(message, ToDaemon::Start { .. }) {
-            for activity in activity(gateway, false) {
-                writer.send(&activity).await?;
-            }
-        }
-        writer.send(&message).await?;
-        if message == ToDaemon::Bye {
-            break;
-        }
-    }
-    Ok(())
 }

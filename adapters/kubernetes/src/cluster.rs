@@ -1,6 +1,7 @@
 //! The cluster, as this engine speaks to it.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::time::Duration;
 
 use http::Request;
@@ -14,12 +15,14 @@ use serde_json::Value;
 use tokio::time::sleep;
 use tower::util::MapRequestLayer;
 
-use crate::cluster_error::{ANSWER_TIMEOUT, ClusterError, Doing as _, answer};
+use crate::cluster_error::{ANSWER_TIMEOUT, ClusterError, Doing as _, answer, answer_within};
 use crate::config::Config;
 use crate::covers::covers;
 use crate::labels::{FIELD_MANAGER, selector};
 use crate::objects::{Nodes, Object};
 
+/// How long the API server may take over its first word.
+const FIRST_WORD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most names that a reason is looked up for.
 const MOST_NODES: u32 = 5000;
 
@@ -41,6 +44,34 @@ fn kind<B>(request: &Request<B>) -> &str {
     if parameters.any(|parameter| parameter == "watch=true") { "WATCH" } else { request.method().as_str() }
 }
 
+/// How the cluster is spoken to: as the file says, or as the service account of the pod that this runs in, or the
+/// user. Does not ask anything yet.
+pub(crate) async fn client(kubeconfig: Option<&Path>) -> Result<Client, ClusterError> {
+    let mut access = match kubeconfig {
+        None => kube::Config::infer().await.map_err(|error| ClusterError::Access(error.to_string()))?,
+        Some(path) => {
+            let access = |error: kube::config::KubeconfigError| ClusterError::Access(error.to_string());
+            let file = Kubeconfig::read_from(path).map_err(access)?;
+            let options = KubeConfigOptions::default();
+            kube::Config::from_custom_kubeconfig(file, &options).await.map_err(access)?
+        }
+    };
+    access.connect_timeout = Some(ANSWER_TIMEOUT);
+    let builder = ClientBuilder::try_from(access);
+    let builder = builder.map_err(|error| ClusterError::Access(error.to_string()))?;
+    Ok(builder.with_layer(&MapRequestLayer::new(counted)).build())
+}
+
+/// Asks for something that the engine will need, and that costs little.
+///
+/// # Errors
+/// The API server does not answer, or does not let this account in.
+pub(crate) async fn is_there(client: &Client) -> Result<(), ClusterError> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let one = ListParams::default().limit(1);
+    answer_within(FIRST_WORD_TIMEOUT, "ask the cluster", namespaces.list_metadata(&one)).await.map(drop)
+}
+
 /// A client with this engine's configuration.
 #[derive(Clone)]
 pub(crate) struct Cluster {
@@ -51,20 +82,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Does not ask anything yet.
     pub(crate) async fn open(config: Config) -> Result<Self, ClusterError> {
-        let mut access = match &config.kubeconfig {
-            None => kube::Config::infer().await.map_err(|error| ClusterError::Access(error.to_string()))?,
-            Some(path) => {
-                let access = |error: kube::config::KubeconfigError| ClusterError::Access(error.to_string());
-                let file = Kubeconfig::read_from(path).map_err(access)?;
-                let options = KubeConfigOptions::default();
-                kube::Config::from_custom_kubeconfig(file, &options).await.map_err(access)?
-            }
-        };
-        access.connect_timeout = Some(ANSWER_TIMEOUT);
-        let builder = ClientBuilder::try_from(access);
-        let builder = builder.map_err(|error| ClusterError::Access(error.to_string()))?;
-        let client = builder.with_layer(&MapRequestLayer::new(counted)).build();
-        Ok(Self { client, config })
+        Ok(Self { client: client(config.kubeconfig.as_deref()).await?, config })
     }
 
     pub(crate) fn pods(&self, namespace: &str) -> Api<Pod> {

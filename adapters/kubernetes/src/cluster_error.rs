@@ -1,5 +1,6 @@
 //! Failures of the cluster, and how they are told to publishers.
 
+use std::error::Error;
 use std::io;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ pub enum ClusterError {
     #[error("cannot find the cluster: {0}")]
     Access(String),
     /// The API server did not answer, or refused.
-    #[error("cannot {doing}: {source}")]
+    #[error("cannot {doing}: {text}", text = with_causes(source))]
     Api {
         /// What was tried.
         doing: String,
@@ -85,6 +86,20 @@ impl ClusterError {
         }
     }
 
+    /// Whether it will be the same for as long as nobody changes the configuration, or the account's rights.
+    pub(crate) fn is_lasting(&self) -> bool {
+        match self {
+            Self::Access(_) => true,
+            Self::Api { source, .. } => {
+                let passing = [408, 429];
+                let refused =
+                    self.code().is_some_and(|code| (400..500).contains(&code) && !passing.contains(&code));
+                refused || matches!(&**source, kube::Error::Auth(_)) || is_untrusted(&**source)
+            }
+            Self::Silent { .. } | Self::Late { .. } | Self::Terminating { .. } | Self::Host { .. } => false,
+        }
+    }
+
     /// What publishers are told. Logs the details.
     pub(crate) fn to_fault(&self) -> Fault {
         tracing::error!(error = %self, "the cluster failed");
@@ -108,6 +123,28 @@ impl ClusterError {
                 "the provider's host failed; its operator finds the details in its log",
             ),
         }
+    }
+}
+
+/// The API server's own words, or the error with its causes, each once: some tell their cause themselves.
+fn with_causes(error: &kube::Error) -> String {
+    if let kube::Error::Api(status) = error {
+        return format!("{} ({})", status.message, status.code);
+    }
+    let causes = std::iter::successors(error.source(), |cause| (**cause).source());
+    causes.fold(error.to_string(), |text, cause| match cause.to_string() {
+        cause if text.contains(&cause) => text,
+        cause => format!("{text}: {cause}"),
+    })
+}
+
+/// Whether what answered is not what the configuration says, by its certificate.
+fn is_untrusted(error: &(dyn Error + 'static)) -> bool {
+    match error.downcast_ref::<io::Error>() {
+        Some(error) if error.kind() == io::ErrorKind::InvalidData => true,
+        // It does not tell what it holds as its source.
+        Some(error) => error.get_ref().is_some_and(|inner| is_untrusted(inner)),
+        None => error.source().is_some_and(is_untrusted),
     }
 }
 

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 
 use crate::labels::{CHANNEL, RESERVED, SPEC};
-use crate::pod_state::{PodState, lifetime};
+use crate::pod_state::{PodState, has_running, lifetime};
 use crate::record::{Counters, Record, Records};
 use crate::usage::Seen;
 
@@ -105,6 +105,7 @@ impl Entry {
             self.record.fault = match PodState::of(pod) {
                 PodState::Ended(fault) => Some(fault),
                 // Whoever did this was not this engine: a drained node, one that is lost.
+                _ if self.is_deleted() && has_running(pod) => Some(leaving()),
                 _ if self.is_deleted() => Some(lost()),
                 _ => None,
             };
@@ -140,6 +141,14 @@ impl Entry {
     fn billed_until(&self, time_ms: u64) -> u64 {
         self.record.released_ms.map_or(time_ms, |released| released.min(time_ms))
     }
+}
+
+fn leaving() -> Fault {
+    Fault::passing(
+        Who::Provider,
+        "replica-leaving",
+        "the provider's cluster ends the replica, such as for the sake of its node: start it again",
+    )
 }
 
 fn lost() -> Fault {

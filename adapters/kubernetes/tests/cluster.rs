@@ -1,81 +1,28 @@
 //! What the engine does in the cluster, beyond the contract of engines. Needs a cluster.
 
-#![expect(clippy::unwrap_used, reason = "these are tests: what fails is to panic")]
-
 mod support;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use apocryph_model::Bytes;
 use apocryph_model::VolumeKind;
 use apocryph_provider::Engine as _;
 use apocryph_testbed::engine_conformance::{PodUnderTest, Subject as _, shell};
-use k8s_openapi::api::core::v1::{
-    LimitRange, Namespace, PersistentVolumeClaim, ResourceQuota, Secret, ServiceAccount,
-};
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, ResourceQuota};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, ResourceExt as _};
 use serde_json::json;
-use support::{Bench, PATIENCE, with_engine};
+use support::{Bench, PATIENCE, with_engine, with_faults};
 
 /// The only namespace of the engine's pods.
 async fn namespace(bench: &Bench) -> Namespace {
     bench.namespaces().await.remove(0)
 }
 
-macro_rules! versions {
-    ($client:expr, $namespace:expr, $($kind:ty),*) => {{
-        let mut versions = BTreeMap::new();
-        $(
-            let api: Api<$kind> = Api::namespaced($client.clone(), $namespace);
-            for object in api.list(&ListParams::default()).await.unwrap().items {
-                let name = format!("{} {}", stringify!($kind), object.name_any());
-                versions.insert(name, object.resource_version().unwrap());
-            }
-        )*
-        versions
-    }};
-}
-
-/// The version of every object of the engine's only pod.
-async fn versions(bench: &Bench, client: &Client) -> BTreeMap<String, String> {
-    let namespace = namespace(bench).await;
-    let name = namespace.name_any();
-    let mut versions = versions!(
-        client,
-        &name,
-        LimitRange,
-        NetworkPolicy,
-        PersistentVolumeClaim,
-        ResourceQuota,
-        Secret,
-        ServiceAccount
-    );
-    versions.insert("namespace".into(), namespace.resource_version().unwrap());
-    versions
-}
-
-/// Those, once what the cluster itself writes has settled.
-async fn settled(bench: &Bench, client: &Client) -> BTreeMap<String, String> {
-    let settling = async {
-        let mut last = BTreeMap::new();
-        loop {
-            let now = versions(bench, client).await;
-            if now == last {
-                return now;
-            }
-            last = now;
-            tokio::time::sleep(Duration::from_secs(2)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, settling).await.expect("the cluster comes to rest")
-}
-
 #[test]
 fn what_is_as_it_should_be_is_not_written() {
-    with_engine(|bench| {
+    with_faults(|bench| {
         Box::pin(async move {
             let image = bench.ship(&shell());
             let pod = PodUnderTest::new(1, image)
@@ -84,13 +31,13 @@ fn what_is_as_it_should_be_is_not_written() {
                 .volume("keep", "/keep", VolumeKind::Persistent { size: Bytes(8 << 20) }, &[])
                 .volume("secret", "/secret", VolumeKind::Secret, &[("password", "hunter2")])
                 .build(bench);
-            let client = bench.client().await;
             bench.engine().prepare(&pod).await.unwrap();
-            let before = settled(bench, &client).await;
+            let written = bench.api().written();
+            assert!(written >= 8, "namespace, bounds, secrets, volume: {written}");
             bench.engine().prepare(&pod).await.unwrap();
             bench.restart().await;
             bench.engine().prepare(&pod).await.unwrap();
-            assert_eq!(versions(bench, &client).await, before);
+            assert_eq!(bench.api().written(), written, "no write has reached the API server");
         })
     });
 }

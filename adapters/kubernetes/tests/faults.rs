@@ -6,19 +6,22 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use apocryph_kubernetes::{ClusterError, reach};
 use apocryph_model::{ChannelId, Digest, Fault, Millicores, Who};
 use apocryph_provider::{Engine, EngineError, EnginePod, Reading, Replica};
 use apocryph_testbed::engine_conformance::{PodUnderTest, Subject as _, shell};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, ResourceQuota};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
-use serde_json::json;
+use serde_json::{Value, json};
 use support::api::Forgotten;
 use support::{Bench, PATIENCE, with_engine, with_faults, within};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 
 /// How long the API server is away.
 const AWAY: Duration = Duration::from_secs(30);
@@ -178,6 +181,47 @@ fn a_namespace_that_does_not_go_is_told_and_goes_later() {
             replica(engine, &pod).await;
         })
     });
+}
+
+#[test]
+fn a_cluster_that_is_away_is_waited_for_and_a_wrong_account_is_not() {
+    with_faults(|bench| {
+        Box::pin(async move {
+            let kubeconfig = bench.config.kubeconfig.clone().unwrap();
+            bench.api().goes_away();
+            let told = watch::Sender::new(0);
+            let mut looks = told.subscribe();
+            let waiting = reach(Some(&kubeconfig), |_| told.send_modify(|told| *told += 1));
+            tokio::pin!(waiting);
+            tokio::select! {
+                reached = &mut waiting => panic!("it is away: {reached:?}"),
+                told = looks.wait_for(|told| *told == 3) => drop(told.unwrap()),
+            }
+            bench.api().answers();
+            tokio::time::timeout(PATIENCE, waiting).await.expect("it is there again").unwrap();
+
+            let users = |config: &mut Value, user: Value| config["users"][0]["user"] = user;
+            let nobody = bench.kubeconfig_with(|config| users(config, json!({ "token": "of nobody" })));
+            assert!(refused(&nobody).await.contains("Unauthorized"));
+            let anyone = bench.kubeconfig_with(|config| users(config, json!({})));
+            assert!(refused(&anyone).await.contains("orbidden"));
+            let authority = |config: &mut Value| {
+                config["clusters"][0]["cluster"]
+                    .as_object_mut()
+                    .unwrap()
+                    .remove("certificate-authority-data");
+            };
+            let stranger = bench.kubeconfig_with(authority);
+            assert!(refused(&stranger).await.contains("certificate"));
+            assert!(refused(&stranger.with_extension("none")).await.contains("cannot find the cluster"));
+        })
+    });
+}
+
+/// Why waiting does not help, which is known at the first try.
+async fn refused(kubeconfig: &Path) -> String {
+    let unexpected = |waits: &ClusterError| panic!("it waits: {waits}");
+    reach(Some(kubeconfig), unexpected).await.unwrap_err().to_string()
 }
 
 /// Writes to the cluster after which the daemon dies, each time before it learns how the last one

@@ -3,7 +3,7 @@
 use crate::durations::parse_seconds;
 use apocryph_model::{Address, Decimal, Name, PeerAddress};
 use clap::{Parser, Subcommand, ValueEnum};
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 use url::Url;
 
 const EXAMPLES: &str = "\
@@ -167,6 +167,9 @@ pub(crate) struct Deploy {
     /// `--public` told: the provider asks it before this machine. Up to four
     #[arg(long, value_name = "MULTIADDR")]
     pub(crate) source: Vec<PeerAddress>,
+    /// The DNS server to ask whether host names are proved; the system's if not given
+    #[arg(long, env = "APOCRYPH_RESOLVER", value_name = "ADDRESS:PORT", hide_env_values = true)]
+    pub(crate) resolver: Option<SocketAddr>,
     /// Use a provider without verified evidence of what it runs: its operator could read the pod
     #[arg(long)]
     pub(crate) accept_unattested: bool,

@@ -19,7 +19,7 @@ fn line(candidate: &Candidate) -> String {
     let Candidate { offering, token, estimate } = candidate;
     let regions: Vec<_> = offering.regions.iter().map(|region| region.as_str()).collect();
     format!(
-        "{} ({}), {}: at most {} an hour, {} idle, attestation {}",
+        "{} ({}), {}: at most {:.6} an hour, {:.6} idle, attestation {}",
         offering.name,
         offering.provider,
         regions.join(" "),

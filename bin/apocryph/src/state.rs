@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <state>/<chain id>/<name>.json          the deployment, with its keys
+//!                    <name>.ended         whose it was, once it has ended
 //!                    <name>.lock          held while a run works on it
 //!                    <name>/spec.sealed   the spec that was shipped last
 //!                    <name>/images/       encrypted images
@@ -10,7 +11,7 @@
 //!
 //! Files are for their owner alone and replaced as a whole: a crash leaves the old or the new.
 
-use apocryph_model::Name;
+use apocryph_model::{Address, Name};
 use apocryph_publisher::{Deployment, Deployments, LocalBlob, Lock, StateError};
 use apocryph_seal::sha256;
 use std::{
@@ -49,6 +50,10 @@ impl FileDeployments {
         self.folder.join(format!("{name}.json"))
     }
 
+    fn end_of(&self, name: &Name) -> PathBuf {
+        self.folder.join(format!("{name}.ended"))
+    }
+
     fn ciphertext(&self, name: &Name) -> PathBuf {
         self.folder.join(name.as_str())
     }
@@ -73,11 +78,7 @@ impl Deployments for FileDeployments {
     fn find(&self, name: &Name) -> Result<Option<Deployment>, StateError> {
         let path = self.record(name);
         let Some(json) = read(&path)? else { return Ok(None) };
-        let damaged = |e: serde_json::Error| StateError::Damaged {
-            path: path.display().to_string(),
-            problem: e.to_string(),
-        };
-        serde_json::from_slice(&json).map(Some).map_err(damaged)
+        serde_json::from_slice(&json).map(Some).map_err(|e| damaged(&path, &e))
     }
 
     fn list(&self) -> Result<Vec<Deployment>, StateError> {
@@ -103,6 +104,18 @@ impl Deployments for FileDeployments {
         gone(&ciphertext, fs::remove_dir_all(&ciphertext))?;
         let record = self.record(name);
         gone(&record, fs::remove_file(&record))
+    }
+
+    fn end(&self, deployment: &Deployment) -> Result<(), StateError> {
+        replace(&self.end_of(&deployment.name), deployment.publisher.to_string().as_bytes())?;
+        self.forget(&deployment.name)
+    }
+
+    fn ended(&self, name: &Name) -> Result<Option<Address>, StateError> {
+        let path = self.end_of(name);
+        let Some(publisher) = read(&path)? else { return Ok(None) };
+        let publisher = String::from_utf8_lossy(&publisher).parse();
+        publisher.map(Some).map_err(|_| damaged(&path, &"this is no address"))
     }
 
     fn images(&self, name: &Name) -> Result<PathBuf, StateError> {
@@ -131,6 +144,10 @@ impl Deployments for FileDeployments {
         let envelope = read(&path)?;
         Ok(envelope.map(|envelope| (blob(path, &envelope), envelope)))
     }
+}
+
+fn damaged(path: &Path, problem: &dyn ToString) -> StateError {
+    StateError::Damaged { path: path.display().to_string(), problem: problem.to_string() }
 }
 
 fn blob(path: PathBuf, content: &[u8]) -> LocalBlob {
@@ -235,12 +252,28 @@ mod tests {
         state.images(&name).unwrap();
         let kept = state.keep_spec(&name, b"sealed").unwrap();
         assert_eq!(state.spec(&name).unwrap().unwrap(), (kept, b"sealed".to_vec()));
+        assert_eq!(state.ended(&name), Ok(None));
         for _ in 0..2 {
             state.forget(&name).unwrap();
             let left = fs::read_dir(folder.path().join("1")).unwrap();
             let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
             assert_eq!(left, [".scratch"]);
         }
+    }
+
+    #[test]
+    fn whose_deployment_ended_is_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = FileDeployments::open(folder.path(), 1).unwrap();
+        let web = deployment("web");
+        state.keep(&web).unwrap();
+        for _ in 0..2 {
+            state.end(&web).unwrap();
+            assert_eq!(state.ended(&web.name), Ok(Some(web.publisher)));
+            assert_eq!((state.find(&web.name), state.list()), (Ok(None), Ok(vec![])));
+        }
+        fs::write(state.end_of(&web.name), "nobody").unwrap();
+        assert!(matches!(state.ended(&web.name), Err(StateError::Damaged { .. })));
     }
 
     #[test]

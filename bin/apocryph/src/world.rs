@@ -4,16 +4,26 @@ use crate::{
     failure::Failure, keys, printer::Printer, secrets::HostSecrets, settings::Settings,
     state::FileDeployments,
 };
+use apocryph_dns::Dns;
 use apocryph_evm::{Account, Contracts, Evm};
 use apocryph_oci::{DockerPlaces, OciImages};
 use apocryph_p2p::{BlobStore, Identity, Node, NodeConfig, PublisherNetwork};
 use apocryph_publisher::{Publisher, Timer};
 use async_trait::async_trait;
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 /// How many blocks must hold a transaction before it counts: waiting for more is the provider's
 /// affair, which looks at the channel itself.
 const CONFIRMATIONS: u64 = 1;
+
+/// The same as [`publisher`], with host names looked up at `resolver`.
+pub(crate) async fn publisher_at(
+    resolver: Option<SocketAddr>,
+    settings: &Settings,
+    printer: &Printer,
+) -> Result<Publisher, Failure> {
+    Ok(Publisher { host_proofs: Arc::new(Dns::new(resolver)), ..publisher(settings, printer).await? })
+}
 
 /// The publisher as it is set up, with its progress going to `printer`.
 pub(crate) async fn publisher(settings: &Settings, printer: &Printer) -> Result<Publisher, Failure> {
@@ -31,6 +41,7 @@ pub(crate) async fn publisher(settings: &Settings, printer: &Printer) -> Result<
         deployments: Arc::new(deployments),
         secrets: Arc::new(HostSecrets),
         signer: Arc::new(key),
+        host_proofs: Arc::new(Dns::new(None)),
         timer: Arc::new(SystemTimer),
         reporter: Arc::new(printer.clone()),
     })

@@ -1,12 +1,13 @@
 //! The daemon: everything built, joined, run, and drained in the end.
 //!
 //! ```text
-//!   lock -> keys -> ledger, chain, node, every listener -> engine -> gateway -> provider
+//!   lock -> keys -> ledger, chain -> (the cluster is there) -> node, every listener -> engine -> gateway -> provider
 //!                                                                       |
 //!   SIGTERM: no more calls -> drain the gateway -> last reading -> (stop pods) -> engine closed
 //! ```
 //!
-//! What may fail for the configuration's sake comes before the engine changes anything on the host.
+//! While a cluster is not there, nobody listens but for the operator: what does not know its pods says nothing of
+//! them. What may fail for the configuration's sake comes before the engine changes anything on the host.
 //! Pods outlive the daemon, and a kill at any instruction: the next start adopts them.
 
 mod admin;
@@ -25,6 +26,7 @@ use crate::{
     settings::Settings,
     world::{self, EnginePods, GatewayRoutes, OpenEngine, Places, StoredBlobs, SystemClock},
 };
+use admin::Desk;
 use apocryph_evm::{Evm, Key};
 use apocryph_gateway::{Config as GatewayConfig, Gateway};
 use apocryph_gateway_link::{Hub, Token};
@@ -32,10 +34,16 @@ use apocryph_ledger::Ledger;
 use apocryph_model::Digest;
 use apocryph_oci::registry::Grants;
 use apocryph_p2p::{BlobStore, Node, Reader};
-use apocryph_provider::{Chain as _, Deployments, Provider, World};
+use apocryph_provider::{Chain as _, Deployments, HostProofs, Provider, World};
 use apocryph_seal::{EnvelopeKey, sha256};
 use doors::{Doors, address, listen};
-use std::{path::Path, sync::Arc, time::Duration};
+use health::Readiness;
+use std::{
+    path::Path,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 use tracing::{error, info, warn};
 
@@ -45,7 +53,8 @@ const CALLS_GRACE: Duration = Duration::from_secs(10);
 /// Runs until told to stop.
 pub(crate) async fn run(settings: &Settings, stop_pods: bool) -> Result<(), Failure> {
     let stopping = signals::stop_signal().map_err(Failure::Runtime)?;
-    let daemon = Daemon::start(settings).await?;
+    tokio::pin!(stopping);
+    let Some(daemon) = Daemon::start(settings, stopping.as_mut()).await? else { return Ok(()) };
     info!(version = env!("CARGO_PKG_VERSION"), "serving");
     stopping.await;
     info!("stopping");
@@ -57,6 +66,7 @@ struct Daemon {
     engine: OpenEngine,
     gateway: Gateway,
     provider: Arc<Provider>,
+    readiness: watch::Sender<Readiness>,
     /// Ends the tasks that end by themselves when asked.
     ending: watch::Sender<bool>,
     /// Calls and image pulls under way, which are waited for.
@@ -70,7 +80,11 @@ struct Daemon {
 }
 
 impl Daemon {
-    async fn start(settings: &Settings) -> Result<Self, Failure> {
+    /// `None` where it is to stop before what it waits for is there.
+    async fn start(
+        settings: &Settings,
+        stopping: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<Option<Self>, Failure> {
         let lock = lock::Lock::take(&settings.file.data_dir)?;
         let meters = health::install_meters();
         let (account, state_key) = (keys::account(settings)?, keys::state(settings)?);
@@ -79,7 +93,24 @@ impl Daemon {
 
         let ledger = Arc::new(open_ledger(&settings.data("ledger.db"))?);
         let chain = Arc::new(world::chain(settings, account.clone())?);
+        let readiness = watch::Sender::new(Readiness::Waits("the daemon starts".into()));
+        let told = Arc::new(OnceLock::new());
+        let health = listen(settings.file.listen.health.0, "listen.health").await?;
+        let admin = admin::listen(&settings.admin_socket())?;
+        let desk = Desk {
+            ledger: ledger.clone(),
+            account: chain.account(),
+            token: settings.file.chain.token,
+            readiness: readiness.subscribe(),
+            provider: told.clone(),
+        };
+        loops.spawn(admin::serve(admin, desk));
+        loops.spawn(health::serve(health, meters, readiness.subscribe()));
         check_offer(settings, &chain).await?;
+        tokio::select! {
+            reached = world::reach(settings, |cause| waits(&readiness, cause)) => reached?,
+            () = stopping => return Ok(None),
+        }
         let node = start_node(settings).await?;
         describe(settings, &account, &node).await;
         let grants = Arc::new(Grants::new(&registry_secret(&state_key)));
@@ -87,11 +118,9 @@ impl Daemon {
         let registry_address = address(&registry, "listen.registry")?;
         let doors = if settings.file.gateway.here { Some(Doors::of(settings).await?) } else { None };
         let link = LinkDoor::open(settings).await?;
-        let health = listen(settings.file.listen.health.0, "listen.health").await?;
-        let admin = admin::listen(&settings.admin_socket())?;
         let blobs = Arc::new(StoredBlobs(node.store().clone()));
         let registry = (registry, registry_address);
-        let shutdown = told(ended.clone());
+        let shutdown = is_to_end(ended.clone());
         let engine =
             OpenEngine::open(settings, registry, blobs, grants.clone(), &mut serving, shutdown).await?;
         let pods = Arc::new(EnginePods::default());
@@ -107,6 +136,7 @@ impl Daemon {
             blobs: Arc::new(node.clone()),
             registry: grants,
             routes: Arc::new(routes),
+            host_proofs: settings.dns().map(|dns| Arc::new(dns) as Arc<dyn HostProofs>),
             ledger,
             clock: Arc::new(SystemClock),
         };
@@ -130,15 +160,17 @@ impl Daemon {
 
         let looping = provider.clone();
         loops.spawn(async move { looping.run().await });
-        loops.spawn(admin::serve(admin, provider.clone()));
-        loops.spawn(health::serve(health, meters, watch::Sender::new(true).subscribe()));
         serving.spawn(serve_calls(node, provider.clone(), ended));
-        Ok(Self { engine, gateway, provider, ending, serving, loops, links, _lock: lock })
+        // Set here alone.
+        let _ = told.set(provider.clone());
+        readiness.send_replace(Readiness::Ready);
+        Ok(Some(Self { engine, gateway, provider, readiness, ending, serving, loops, links, _lock: lock }))
     }
 
     /// Drains, writes down what was used, and lets pods run on unless they are to stop.
     async fn stop(mut self, settings: &Settings, stop_pods: bool) {
         self.ending.send_replace(true);
+        self.readiness.send_replace(Readiness::Waits("it is stopping".into()));
         let drained = self.gateway.drain(settings.file.gateway.drain.0).await;
         info!(cut = drained.cut, "the gateway is drained");
         let all = async { while self.serving.join_next().await.is_some() {} };
@@ -174,6 +206,11 @@ async fn check_offer(settings: &Settings, chain: &Evm) -> Result<(), Failure> {
     Ok(())
 }
 
+fn waits(readiness: &watch::Sender<Readiness>, cause: String) {
+    warn!(cause, "what the engine stands on is not there yet");
+    readiness.send_replace(Readiness::Waits(cause));
+}
+
 async fn start_node(settings: &Settings) -> Result<Node, Failure> {
     let identity = keys::node(settings)?;
     let store = BlobStore::open(&settings.data("blobs"), settings.file.limits.store_size.0)?;
@@ -207,7 +244,7 @@ fn registry_secret(state_key: &EnvelopeKey) -> [u8; 32] {
 /// Published TCP ports listen where requests arrive, if they do here.
 fn gateway_config(settings: &Settings) -> GatewayConfig {
     let (serves, tcp_address) = (settings.file.gateway.here, settings.file.listen.gateway.0.ip());
-    GatewayConfig { serves, tcp_address, ..GatewayConfig::default() }
+    GatewayConfig { serves, tcp_address, drain: settings.file.gateway.drain.0, ..GatewayConfig::default() }
 }
 
 /// The daemon's gateway, and what joins it to others where they may connect.
@@ -250,13 +287,13 @@ fn places(settings: &Settings) -> Places {
 
 async fn serve_calls(node: Node, provider: Arc<Provider>, ended: watch::Receiver<bool>) {
     let service: Arc<dyn Deployments> = Arc::new(provider);
-    if let Err(problem) = node.serve(service, told(ended)).await {
+    if let Err(problem) = node.serve(service, is_to_end(ended)).await {
         error!(%problem, "publishers' calls are not answered any more: restart the daemon");
     }
 }
 
 /// Returns once the daemon is to end.
-async fn told(mut ended: watch::Receiver<bool>) {
+async fn is_to_end(mut ended: watch::Receiver<bool>) {
     // The sender going away means the same.
     let _ = ended.wait_for(|ended| *ended).await;
 }

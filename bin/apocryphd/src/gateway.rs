@@ -14,7 +14,8 @@ pub(crate) use settings::{GatewaySettings, TEMPLATE, default_config};
 use crate::{
     daemon::{
         doors::{Doors, listen},
-        health, signals,
+        health::{self, Readiness},
+        signals,
     },
     failure::Failure,
     keys,
@@ -36,7 +37,7 @@ pub(crate) async fn run(settings: &GatewaySettings) -> Result<(), Failure> {
     let link = Link::default();
     let bounds = Config { tcp_address: listening.gateway.0.ip(), ..Config::default() };
     let gateway = Gateway::new(bounds, Arc::new(link.clone()));
-    let ready = watch::Sender::new(false);
+    let ready = watch::Sender::new(Readiness::Waits("the daemon has not told of every pod yet".into()));
     let background =
         async { tokio::join!(link.run(&config, &gateway), health::serve(health, meters, ready.subscribe())) };
     let serving = async {
@@ -57,7 +58,7 @@ async fn serve(
     link: &Link,
     doors: Doors,
     gateway: &Gateway,
-    ready: &watch::Sender<bool>,
+    ready: &watch::Sender<Readiness>,
     stopping: impl Future<Output = ()>,
 ) {
     tokio::pin!(stopping);
@@ -67,9 +68,9 @@ async fn serve(
         () = &mut stopping => return,
     }
     doors.serve(gateway);
-    ready.send_replace(true);
+    ready.send_replace(Readiness::Ready);
     info!(version = env!("CARGO_PKG_VERSION"), "serving");
     stopping.await;
-    ready.send_replace(false);
+    ready.send_replace(Readiness::Waits("it is stopping".into()));
     info!("stopping");
 }

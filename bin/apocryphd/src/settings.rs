@@ -5,6 +5,7 @@ mod template;
 pub(crate) mod text;
 
 use crate::args::Overrides;
+use apocryph_dns::Dns;
 use apocryph_embedded::{Config as EngineConfig, InstanceName, Subnet};
 use apocryph_kubernetes::{Config as ClusterConfig, Gateways, InstanceName as ClusterName};
 use apocryph_model::{
@@ -12,7 +13,7 @@ use apocryph_model::{
 };
 use apocryph_provider::{ClaimPolicy, Limits, Settings as ProviderSettings};
 pub(crate) use file::{Decrypt, EngineKind};
-use file::{File, Gateway};
+use file::{File, Gateway, HostNames};
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -243,6 +244,13 @@ impl Settings {
     /// What pods without a host name are put under.
     pub(crate) fn domain(&self) -> &Hostname {
         &self.domain
+    }
+
+    /// What host names that publishers bring are proved by; nothing where they need no proof.
+    pub(crate) fn dns(&self) -> Option<Dns> {
+        let Gateway { host_names, resolver, .. } = &self.file.gateway;
+        let server = resolver.as_ref().map(|Listener(server)| *server);
+        (*host_names == HostNames::Dns).then(|| Dns::new(server))
     }
 
     /// The gateway's address as publishers are told it, and whether it speaks TLS there.

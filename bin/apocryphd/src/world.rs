@@ -9,7 +9,7 @@ mod host_names;
 
 pub(crate) use blob_files::StoredBlobs;
 pub(crate) use clock::SystemClock;
-pub(crate) use engine::OpenEngine;
+pub(crate) use engine::{OpenEngine, reach};
 pub(crate) use gateway_pods::EnginePods;
 pub(crate) use gateway_routes::{GatewayRoutes, Places};
 

@@ -146,10 +146,12 @@ pub enum PodPhase {
     Idle,
     /// At least one replica runs.
     Running,
-    /// Removed by the provider; the last error says why.
+    /// Removed by the provider; the last error says why. Nothing of it runs any more.
     Evicted,
-    /// Removed at the publisher's wish.
+    /// Removed at the publisher's wish. Nothing of it runs any more.
     Removed,
+    /// Removed, by whomever, while something of it may still run.
+    Ending,
 }
 
 /// What a provider says of a pod.

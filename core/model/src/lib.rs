@@ -10,6 +10,7 @@ mod channel;
 mod deployment;
 mod digest;
 mod fault;
+mod host_proof;
 mod manifest;
 mod name;
 mod peer;
@@ -29,6 +30,7 @@ pub use deployment::{
 };
 pub use digest::{Digest, ParseDigestError};
 pub use fault::{Fault, Who};
+pub use host_proof::{DnsError, HostProof, ParseHostProofError};
 pub use manifest::{
     Constraints, Container, EnvValue, Manifest, SecretSource, Strategy, Volume, VolumeSource,
 };

@@ -11,7 +11,8 @@ pub enum ParseNameError {
     Label,
     /// Not a fully qualified host name.
     #[error(
-        "expected a host name such as shop.example.com: labels of a-z, 0-9 and '-' joined by '.', at most 253 characters"
+        "expected a host name such as shop.example.com: labels of a-z, 0-9 and '-' joined by '.', at most {} characters, no IP address; other letters in their xn-- form",
+        Hostname::MAX
     )]
     Hostname,
 }
@@ -29,7 +30,8 @@ fn is_label(text: &str) -> bool {
 #[serde(try_from = "String", into = "String")]
 pub struct Name(String);
 
-/// A host name of an HTTP route: lower-case RFC 1123 labels joined by dots.
+/// A host name of an HTTP route: lower-case RFC 1123 labels joined by dots, without a dot at the
+/// end. No wildcard, and no IP address: the last label has a letter.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Hostname(String);
@@ -70,11 +72,19 @@ impl FromStr for Name {
     }
 }
 
+impl Hostname {
+    /// The most characters: ten less than a name of the DNS may have, so that the record that
+    /// proves it ([`HostProof`](crate::HostProof)) has a name.
+    pub const MAX: usize = 243;
+}
+
 impl FromStr for Hostname {
     type Err = ParseNameError;
     fn from_str(text: &str) -> Result<Self, ParseNameError> {
         let lower = text.to_ascii_lowercase();
-        let valid = lower.len() <= 253 && lower.contains('.') && lower.split('.').all(is_label);
+        let is_number = |label: &str| label.bytes().all(|b| b.is_ascii_digit());
+        let named = lower.rsplit_once('.').is_some_and(|(_, last)| !is_number(last));
+        let valid = lower.len() <= Self::MAX && named && lower.split('.').all(is_label);
         if valid { Ok(Self(lower)) } else { Err(ParseNameError::Hostname) }
     }
 }
@@ -96,8 +106,13 @@ mod tests {
     #[test]
     fn hostnames_have_a_dot_and_ignore_case() {
         assert_eq!("Shop.Example".parse::<Hostname>().unwrap().as_str(), "shop.example");
-        for bad in ["localhost", "a..b", ".a.b", "a.b.", "a b.c", "*.a.b", "a.b:80"] {
+        assert_eq!("xn--bcher-kva.example".parse::<Hostname>().unwrap().as_str(), "xn--bcher-kva.example");
+        for bad in ["localhost", "a..b", ".a.b", "a.b.", "a b.c", "*.a.b", "a.b:80", "bücher.example", "_a.b"]
+        {
             assert!(bad.parse::<Hostname>().is_err(), "{bad}");
+        }
+        for address in ["192.0.2.1", "1.2", "a.1"] {
+            assert!(address.parse::<Hostname>().is_err(), "{address}");
         }
     }
 }

@@ -15,6 +15,8 @@ pub struct Config {
     pub tcp_address: IpAddr,
     /// Requests, streams and TCP connections that one pod has under way at once.
     pub open_per_pod: usize,
+    /// How long what is under way on a replica may take that is ended by others.
+    pub drain: Duration,
     /// How requests wait for a pod.
     pub hold: HoldLimits,
     /// What a client may send before it is known which pod it wants.
@@ -61,6 +63,7 @@ impl Default for Config {
             serves: true,
             tcp_address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             open_per_pod: 20_000,
+            drain: Duration::from_secs(10),
             hold: HoldLimits::default(),
             clients: ClientLimits::default(),
         }

@@ -48,6 +48,6 @@ pub use config::{ClientLimits, Config, HoldLimits};
 pub use fleet::{Fleet, GatewayId, Standing};
 pub use gateway::{Drained, Gateway, Leaving};
 pub use pod::{Activity, InUse};
-pub use pods::{Backend, Pods, StopError, WakeError};
+pub use pods::{Backend, End, Pods, StopError, WakeError};
 pub use routes::{HttpRoute, PodRoutes, PutError, TcpRoute};
 pub use tls::{Tls, TlsError};

@@ -1,8 +1,11 @@
 //! What the gateway needs of the engine that runs the pods.
 
-use apocryph_model::ChannelId;
+use apocryph_model::{ChannelId, Fault, Who};
 use async_trait::async_trait;
-use std::net::IpAddr;
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    net::IpAddr,
+};
 
 /// One run of one replica of a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -12,6 +15,15 @@ pub struct Backend {
     pub run: u64,
     /// Where the containers' ports are dialled.
     pub address: IpAddr,
+}
+
+impl Backend {
+    /// The run of the replica with this id, which no other replica ever had or will have.
+    pub fn of_replica(id: &str, address: IpAddr) -> Self {
+        let mut hasher = DefaultHasher::new();
+        id.hash(&mut hasher);
+        Self { run: hasher.finish(), address }
+    }
 }
 
 /// The pods of this provider, as far as the gateway scales them.
@@ -47,8 +59,25 @@ pub trait Pods: Send + Sync + 'static {
     /// A request was refused because nothing listens on this port of the pod, which runs.
     fn unheard(&self, pod: ChannelId, port: u16);
 
-    /// Returns when this run has ended, and why; at once where it has ended before.
-    async fn died(&self, pod: ChannelId, backend: Backend) -> WakeError;
+    /// Returns when this run has ended, or is about to without having been asked to here; at once where it
+    /// has ended before.
+    async fn died(&self, pod: ChannelId, backend: Backend) -> End;
+}
+
+/// The end of a run that nobody here asked for.
+#[derive(Debug)]
+pub enum End {
+    /// It is over, for this reason.
+    Died(WakeError),
+    /// Whoever runs the machines is ending it: what is under way there may come to its end.
+    Leaving,
+}
+
+/// By the codes that engines tell.
+impl From<Fault> for End {
+    fn from(fault: Fault) -> Self {
+        if fault.code == "replica-leaving" { Self::Leaving } else { Self::Died(fault.into()) }
+    }
 }
 
 /// Why a pod does not start. The text of every variant is for whoever sent the request: it holds
@@ -110,6 +139,22 @@ impl WakeError {
     }
 }
 
+/// By whose fault it is, and by the codes that engines tell.
+impl From<Fault> for WakeError {
+    fn from(fault: Fault) -> Self {
+        match (fault.who, fault.code.as_str()) {
+            (_, "out-of-memory") => Self::OutOfMemory { reason: fault.text },
+            (_, "container-ended") => Self::Exited { reason: fault.text },
+            (_, "memory-full") => Self::NoRoom { resource: "memory".into() },
+            (_, "disk-full") => Self::NoRoom { resource: "disk space".into() },
+            (_, "addresses-used-up") => Self::NoRoom { resource: "addresses".into() },
+            (_, "no-room" | "quota") => Self::NoRoom { resource: "room".into() },
+            (Who::Publisher, _) => Self::Image { reason: fault.text },
+            _ => Self::Engine(fault.into()),
+        }
+    }
+}
+
 /// Why what was to be stopped may still run.
 #[derive(Debug, thiserror::Error)]
 pub enum StopError {
@@ -119,4 +164,31 @@ pub enum StopError {
     /// The engine could not. The cause is for the provider's log.
     #[error("the engine could not stop the pod")]
     Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_waits_is_told_whose_fault_it_is() {
+        let code = |who, code: &str| WakeError::from(Fault::passing(who, code, "text")).code();
+        assert_eq!(code(Who::Publisher, "container-ended"), "exited");
+        assert_eq!(code(Who::Publisher, "out-of-memory"), "out_of_memory");
+        assert_eq!(code(Who::Publisher, "user-unknown"), "image");
+        assert_eq!(code(Who::Provider, "disk-full"), "no_room");
+        assert_eq!(code(Who::Provider, "no-room"), "no_room");
+        assert_eq!(code(Who::Provider, "host-failed"), "engine");
+        let end = |code: &str| End::from(Fault::passing(Who::Provider, code, "text"));
+        assert!(matches!(end("replica-leaving"), End::Leaving));
+        assert!(matches!(end("replica-lost"), End::Died(WakeError::Engine(_))));
+    }
+
+    #[test]
+    fn a_run_is_known_by_its_replica() {
+        let address = IpAddr::from([127, 0, 0, 1]);
+        let run = |id| Backend::of_replica(id, address).run;
+        assert_eq!(run("r-1"), run("r-1"));
+        assert_ne!(run("r-1"), run("r-2"));
+    }
 }

@@ -1,12 +1,13 @@
 //! One attempt to make a pod or to change it: the steps of `provision`, each with its undo.
 //!
 //! ```text
-//!   check the channel -> fetch the spec, open it -> fetch the images -> admit -> prepare -> route
+//!   check the channel -> fetch the spec, check it -> fetch the images -> admit -> prepare -> route
 //!                              |                          |              |         |         |
 //!   undo:                  let go of what is new      likewise      old scope  old spec  old routes
 //! ```
 //!
-//! An undo brings back the earlier version where there is one, else it takes everything away.
+//! What is refused for the channel's, the spec's or its host names' sake is refused before any image is
+//! fetched. An undo brings back the earlier version where there is one, else it takes everything away.
 
 use crate::{
     EnginePod, OnProgress, Provider, Replica, ReplicaState, Turn,
@@ -135,6 +136,7 @@ impl<'a> Attempt<'a> {
         fetch_blob(&mut self.sources(&[]), &request.spec, 0, total, progress).await?;
         let spec = self.provider.open_spec(self.id(), request.spec.digest, &self.keys).await?;
         admission::check_spec(&spec, request.pod, channel, request)?;
+        self.provider.check_hosts(self.caller, &spec).await?;
         let mut seen = BTreeSet::from([request.spec.digest]);
         let mut done = request.spec.size;
         let mut sources = self.sources(&request.sources);
@@ -174,6 +176,7 @@ impl<'a> Attempt<'a> {
         if self.earlier.is_none() {
             self.opening = Some(self.provider.scales.take(self.id()).await);
         }
+        self.provider.take_hosts(self.caller, spec).await?;
         self.begun.push(Step::Route);
         let running = self.provider.running(self.id()).await?;
         let earlier = self.earlier.as_ref().map(|pod| &pod.endpoints[..]).unwrap_or_default();
@@ -212,13 +215,11 @@ impl<'a> Attempt<'a> {
     }
 
     async fn undo_route(&self, earlier: Option<&EnginePod>) {
-        let routes = &self.provider.world.routes;
         let (Some(pod), Some(row)) = (earlier, &self.earlier) else {
-            return routes.remove(self.id()).await;
+            return self.provider.world.routes.remove(self.id()).await;
         };
-        let running = self.provider.running(self.id()).await.unwrap_or_default();
-        if let Err(cause) = routes.put(self.id(), &pod.spec, &row.endpoints, &running).await {
-            error!(%cause, "the earlier routes could not be put back");
+        if let Err(fault) = self.provider.route_as_kept(row, &pod.spec).await {
+            error!(%fault, "the earlier routes could not be put back");
             self.provider.close_gate(self.id());
         }
     }

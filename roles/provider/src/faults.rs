@@ -2,7 +2,7 @@
 
 use crate::{BlobError, EngineError, RouteError};
 use apocryph_ledger::LedgerError;
-use apocryph_model::{ChainError, Fault, InvalidPod, Who};
+use apocryph_model::{ChainError, DnsError, Fault, HostProof, Hostname, InvalidPod, Who};
 use tracing::{error, warn};
 
 pub(crate) fn of_ledger(cause: &LedgerError) -> Fault {
@@ -54,6 +54,7 @@ pub(crate) fn of_engine(cause: EngineError) -> Fault {
 pub(crate) fn of_route(cause: &RouteError) -> Fault {
     let code = match cause {
         RouteError::HostTaken(_) => "host-taken",
+        RouteError::HostReserved { .. } => "host-reserved",
         RouteError::PortTaken(_) => "port-taken",
         RouteError::PortNotOffered { .. } => "port-not-offered",
         RouteError::Listen(_) => {
@@ -63,6 +64,43 @@ pub(crate) fn of_route(cause: &RouteError) -> Fault {
         }
     };
     Fault::lasting(Who::Publisher, code, cause.to_string())
+}
+
+/// Whether a host name is the caller's is not known: nobody gets it, nobody loses it.
+pub(crate) fn of_dns(cause: &DnsError, host: &Hostname, wanted: &HostProof) -> Fault {
+    warn!(%cause, %host, "whose a host name is could not be asked");
+    let text = format!(
+        "whether the host name {host} is yours is not known now ({cause}): try again; if it stays so, look at \
+         the DNS of {host}, and {}",
+        wanted.advice(host)
+    );
+    Fault::passing(Who::Network, "dns-unavailable", text)
+}
+
+pub(crate) fn host_not_proved(host: &Hostname, wanted: &HostProof) -> Fault {
+    let text = format!(
+        "the DNS does not say that the host name {host} is yours at this provider: {}, and deploy again once it \
+         can be seen; or leave `host` out to be given a name",
+        wanted.advice(host)
+    );
+    Fault::passing(Who::Publisher, "host-not-proved", text)
+}
+
+pub(crate) fn host_proved_twice(host: &Hostname) -> Fault {
+    let text = format!(
+        "the host name {host} is taken by a pod that the DNS names as well: remove that pod or, where it is \
+         another account's, that account's TXT record {}",
+        HostProof::record_name(host)
+    );
+    Fault::lasting(Who::Publisher, "host-taken", text)
+}
+
+pub(crate) fn host_lost(host: &Hostname) -> Fault {
+    let text = format!(
+        "the host name {host} went to another pod, as the DNS names its publisher and not this one: the pod is \
+         reached by a name of the provider's"
+    );
+    Fault::lasting(Who::Publisher, "host-lost", text)
 }
 
 pub(crate) fn of_spec(cause: &InvalidPod) -> Fault {

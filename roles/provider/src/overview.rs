@@ -15,6 +15,8 @@ pub struct Overview {
     pub token: Address,
     /// Whether the chain answered when asked for this.
     pub chain_answers: bool,
+    /// What the daemon waits for before it looks after its pods; until then this is what its ledger says.
+    pub waits_for: Option<String>,
     /// Every pod, ended ones too.
     pub pods: Vec<PodOverview>,
 }
@@ -31,8 +33,8 @@ pub struct PodOverview {
     pub epoch: u32,
     /// How far its life is, and why it ended.
     pub state: PodState,
-    /// How many replicas run.
-    pub replicas: usize,
+    /// How many replicas run, where anybody looked.
+    pub replicas: Option<usize>,
     /// Where it is reached.
     pub endpoints: Vec<Endpoint>,
     /// What was measured in the epoch.
@@ -73,7 +75,7 @@ impl Overview {
     /// # Errors
     /// The ledger cannot be read.
     pub fn of_ledger(ledger: &Ledger, provider: Address, token: Address) -> Result<Self, LedgerError> {
-        Ok(Self { provider, token, chain_answers: false, pods: read(ledger)? })
+        Ok(Self { provider, token, chain_answers: false, waits_for: None, pods: read(ledger)? })
     }
 }
 
@@ -94,10 +96,10 @@ impl Provider {
         }
         for pod in &mut pods {
             pod.last_error = self.memory().troubles.get(&pod.channel).cloned();
-            pod.replicas = self.running(pod.channel).await.map_or(0, |running| running.len());
+            pod.replicas = self.running(pod.channel).await.ok().map(|running| running.len());
         }
         let provider = self.world.chain.account();
-        Ok(Overview { provider, token: self.settings.token, chain_answers, pods })
+        Ok(Overview { provider, token: self.settings.token, chain_answers, waits_for: None, pods })
     }
 }
 
@@ -114,7 +116,7 @@ fn pod_overview(ledger: &Ledger, pod: Pod) -> Result<PodOverview, LedgerError> {
         owed: pod.terms.tariff.owed(&usage),
         last_claim: ledger.last_claim(pod.channel, pod.epoch)?.map(LastClaim::from),
         state: pod.state,
-        replicas: 0,
+        replicas: None,
         endpoints: pod.endpoints,
         usage,
         deposited: None,

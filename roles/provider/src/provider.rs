@@ -1,4 +1,4 @@
-use crate::{Blobs, Chain, Clock, Engine, Registry, Routes, Settings, faults, turns::Turns};
+use crate::{Blobs, Chain, Clock, Engine, HostProofs, Registry, Routes, Settings, faults, turns::Turns};
 use apocryph_ledger::{Ledger, LedgerError, Pod, PodState};
 use apocryph_model::{ChannelId, Fault};
 use apocryph_seal::EnvelopeKey;
@@ -20,6 +20,8 @@ pub struct World {
     pub registry: Arc<dyn Registry>,
     /// The gateway's route table.
     pub routes: Arc<dyn Routes>,
+    /// What host names of publishers' own are proved by; without it they are whose pod came first.
+    pub host_proofs: Option<Arc<dyn HostProofs>>,
     /// What must not be forgotten.
     pub ledger: Arc<Ledger>,
     /// Tells the time.

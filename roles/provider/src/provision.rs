@@ -125,7 +125,7 @@ pub(crate) fn full() -> Fault {
     Fault::passing(Who::Provider, "provider-full", "the provider takes no more pods now: choose another")
 }
 
-fn busy(with: &str) -> Fault {
+pub(crate) fn busy(with: &str) -> Fault {
     Fault::passing(Who::Provider, "busy", format!("the provider is busy with {with}: try again in a moment"))
 }
 

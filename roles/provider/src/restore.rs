@@ -1,9 +1,9 @@
 //! Bringing a pod of the ledger back to where it can be woken: after a restart of the daemon, or
 //! when the engine lost it. Replicas that run are adopted.
 
-use crate::{Provider, faults};
+use crate::{Provider, faults, hosts::with_kept_hosts};
 use apocryph_ledger::Pod;
-use apocryph_model::Fault;
+use apocryph_model::{Endpoint, Fault, PodSpec};
 use tracing::{info, instrument, warn};
 
 /// How long after a failure it is tried again, in milliseconds.
@@ -39,14 +39,20 @@ impl Provider {
     async fn try_restore(&self, pod: &Pod) -> Result<(), Fault> {
         let prepared = self.unseal(pod).await?;
         self.world.engine.prepare(&prepared).await.map_err(faults::of_engine)?;
-        let running = self.running(pod.channel).await?;
-        let routed = self.world.routes.put(pod.channel, &prepared.spec, &pod.endpoints, &running).await;
-        let endpoints = routed.map_err(|cause| faults::of_route(&cause))?;
+        let endpoints = self.route_as_kept(pod, &prepared.spec).await?;
         if endpoints != pod.endpoints {
             // A port was lost to someone else, or the gateway's address was changed.
             let moved = Pod { endpoints, ..pod.clone() };
             self.ledger(move |ledger| ledger.put_pod(&moved)).await?;
         }
         Ok(())
+    }
+
+    /// Routes to a pod of the ledger by the host names that it still has.
+    pub(crate) async fn route_as_kept(&self, pod: &Pod, spec: &PodSpec) -> Result<Vec<Endpoint>, Fault> {
+        let running = self.running(pod.channel).await?;
+        let spec = with_kept_hosts(spec, &pod.endpoints);
+        let routed = self.world.routes.put(pod.channel, &spec, &pod.endpoints, &running).await;
+        routed.map_err(|cause| faults::of_route(&cause))
     }
 }

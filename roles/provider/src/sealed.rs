@@ -53,12 +53,18 @@ impl Provider {
 
     /// A pod of the ledger as the engine is told of it, its images opened at the registry.
     pub(crate) async fn unseal(&self, pod: &Pod) -> Result<EnginePod, Fault> {
+        let (spec, keys) = self.spec_of(pod).await?;
+        let token = self.world.registry.admit(pod.channel, &pod.blobs);
+        Ok(engine_pod(pod.channel, pod.publisher, spec, token, &keys))
+    }
+
+    /// The specification of a pod of the ledger, with the keys that came with it.
+    pub(crate) async fn spec_of(&self, pod: &Pod) -> Result<(PodSpec, PodKeys), Fault> {
         let keys = PodKeys::open(&pod.sealed, &self.state_key, pod.channel).map_err(|cause| {
             faults::internal(&format!("the keys of pod {} at rest: {cause}", pod.channel))
         })?;
         let spec = self.open_spec(pod.channel, pod.spec, &keys).await?;
-        let token = self.world.registry.admit(pod.channel, &pod.blobs);
-        Ok(engine_pod(pod.channel, pod.publisher, spec, token, &keys))
+        Ok((spec, keys))
     }
 }
 

@@ -2,7 +2,9 @@
 
 use crate::{Authorisation, EngineError, Provider, ReplicaState, faults, provision::full};
 use apocryph_ledger::{Pod, PodState};
-use apocryph_model::{Fault, LogLine, LogQuery, Method, Offer, PodPhase, PodStatus, UsageRecord, Who};
+use apocryph_model::{
+    ChannelId, Fault, LogLine, LogQuery, Method, Name, Offer, PodPhase, PodStatus, UsageRecord, Who,
+};
 use futures::stream::BoxStream;
 
 /// Records in one page.
@@ -37,7 +39,7 @@ impl Provider {
         let channels = self.world.chain.channels(&[channel]).await.unwrap_or_default();
         let (replicas, failure) = self.count_running(&pod).await?;
         Ok(PodStatus {
-            phase: phase(&pod, replicas),
+            phase: self.phase(&pod, replicas).await,
             replicas,
             endpoints: pod.endpoints.clone(),
             usage,
@@ -45,6 +47,19 @@ impl Provider {
             spec: pod.is_live().then_some(pod.spec),
             last_error: self.trouble(&pod).or(failure),
         })
+    }
+
+    async fn phase(&self, pod: &Pod, replicas: u32) -> PodPhase {
+        let ended = match pod.state {
+            PodState::Evicted(_) => PodPhase::Evicted,
+            PodState::Removed => PodPhase::Removed,
+            PodState::Live | PodState::OutOfFunds { .. } if replicas > 0 => return PodPhase::Running,
+            PodState::Live | PodState::OutOfFunds { .. } => return PodPhase::Idle,
+        };
+        // The ledger is told first, and an engine that does not answer may still run it.
+        let there = self.world.engine.pods().await;
+        let gone = there.is_ok_and(|there| !there.contains(&pod.channel));
+        if gone { ended } else { PodPhase::Ending }
     }
 
     /// How many replicas run, and why one does not.
@@ -85,6 +100,9 @@ impl Provider {
         query: LogQuery,
     ) -> Result<BoxStream<'static, LogLine>, Fault> {
         let caller = self.authorise(Method::Logs, &call).await?;
+        if let Some(container) = &query.container {
+            self.check_container(caller.channel, container).await?;
+        }
         let logs = self.world.engine.logs(caller.channel, query).await;
         logs.map_err(|cause| match cause {
             EngineError::Unknown => Fault::lasting(
@@ -96,17 +114,20 @@ impl Provider {
         })
     }
 
+    /// Refuses to wait for the lines of a container that a live pod does not have.
+    async fn check_container(&self, channel: ChannelId, named: &Name) -> Result<(), Fault> {
+        let Some(pod) = self.pod(channel).await?.filter(Pod::is_live) else { return Ok(()) };
+        let containers = self.spec_of(&pod).await?.0.containers;
+        if containers.iter().any(|container| container.name == *named) {
+            return Ok(());
+        }
+        let all: Vec<_> = containers.iter().map(|container| container.name.as_str()).collect();
+        let text = format!("the pod has no container {named}: it has {}", all.join(", "));
+        Err(Fault::lasting(Who::Publisher, "no-such-container", text))
+    }
+
     pub(crate) async fn usage(&self, call: Authorisation, from: u64) -> Result<Vec<UsageRecord>, Fault> {
         let caller = self.authorise(Method::Usage, &call).await?;
         self.ledger(move |ledger| ledger.records(caller.channel, from, PAGE)).await
-    }
-}
-
-fn phase(pod: &Pod, replicas: u32) -> PodPhase {
-    match pod.state {
-        PodState::Evicted(_) => PodPhase::Evicted,
-        PodState::Removed => PodPhase::Removed,
-        PodState::Live | PodState::OutOfFunds { .. } if replicas > 0 => PodPhase::Running,
-        PodState::Live | PodState::OutOfFunds { .. } => PodPhase::Idle,
     }
 }

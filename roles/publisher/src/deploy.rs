@@ -2,8 +2,9 @@
 //! stood.
 
 use crate::{
-    Budget, Candidate, Collected, Deployment, Error, Estimate, Event, Payment, Preferences, Publisher, Token,
-    Trusted, fitness::Wanted, journal::Journal, open_channel::keep, select_provider::Selected,
+    BroughtHost, Budget, Candidate, Collected, Deployment, Error, Estimate, Event, Payment, Preferences,
+    Publisher, Seen, Token, Trusted, fitness::Wanted, journal::Journal, open_channel::keep,
+    select_provider::Selected,
 };
 use apocryph_model::{
     Address, Amount, Blob, ChainError, Channel, Decimal, Endpoint, Manifest, Name, PeerAddress,
@@ -69,6 +70,8 @@ pub struct Plan {
     pub payment: Payment,
     /// What the account holds, which may be too little.
     pub held: Amount,
+    /// The host names that the pod brings.
+    pub hosts: Vec<BroughtHost>,
 }
 
 /// Where the pod goes, and how it is paid for.
@@ -91,6 +94,7 @@ impl Publisher {
         let collected = self.collect(&order.manifest, &order.folder).await?;
         let site = self.settle(order, &collected).await?;
         self.check_balance(&site.token, site.payment.cost()).await?;
+        self.warn_of_hosts(&site, &collected).await;
         let journal = Journal::new(&*self.deployments, site.deployment.clone());
         journal.write(|_| ())?;
         let (channel, published) = self.carry_out(order, &collected, &site, &journal).await?;
@@ -103,9 +107,19 @@ impl Publisher {
         let collected = self.collect(&order.manifest, &order.folder).await?;
         let site = self.settle(order, &collected).await?;
         let held = self.chain.balance(site.token.address).await?;
+        let hosts = self.look_up_hosts(&collected.spec, site.deployment.provider).await;
         let Site { deployment, token, estimate, payment, .. } = site;
         let Deployment { name, provider, provider_name, .. } = deployment;
-        Ok(Plan { name, provider, provider_name, estimate, token, payment, held })
+        Ok(Plan { name, provider, provider_name, estimate, token, payment, held, hosts })
+    }
+
+    /// Tells what the provider may refuse the pod for, while nothing is paid in yet.
+    async fn warn_of_hosts(&self, site: &Site, collected: &Collected) {
+        for host in self.look_up_hosts(&collected.spec, site.deployment.provider).await {
+            if host.seen != Seen::There {
+                self.reporter.report(Event::HostNotSeen { host });
+            }
+        }
     }
 
     async fn carry_out(

@@ -153,6 +153,12 @@ pub trait Deployments: Send + Sync {
     /// Forgets the deployment and its ciphertext.
     fn forget(&self, name: &Name) -> Result<(), StateError>;
 
+    /// Forgets the deployment and its ciphertext, but for whose it was.
+    fn end(&self, deployment: &Deployment) -> Result<(), StateError>;
+
+    /// Whose deployment of this name ended last.
+    fn ended(&self, name: &Name) -> Result<Option<Address>, StateError>;
+
     /// A folder for the deployment's encrypted images; made if it is not there.
     fn images(&self, name: &Name) -> Result<PathBuf, StateError>;
 

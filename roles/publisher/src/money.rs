@@ -3,7 +3,8 @@ use apocryph_model::{Amount, ChannelId, Decimal, Fault, ParseAmountError, Rate, 
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 use std::{fmt, sync::Arc};
 
-/// A sum of a known token, printed for people: `1.5 USDC`.
+/// A sum of a known token, printed for people: `1.5 USDC`. With a precision (`{:.6}`) it is rounded
+/// to so many decimals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Money {
     /// How much.
@@ -33,7 +34,16 @@ impl Token {
 
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.amount.display(self.decimals), self.symbol)
+        let decimals = f.precision().and_then(|precision| precision.try_into().ok()).unwrap_or(u8::MAX);
+        let decimals = self.decimals.min(decimals);
+        let unit = 10_u128.checked_pow((self.decimals - decimals).into()).unwrap_or(u128::MAX);
+        let rounded = Amount(self.amount.0 / unit + u128::from(self.amount.0 % unit > unit / 2));
+        match (rounded, self.amount) {
+            (Amount::ZERO, some) if some != Amount::ZERO => {
+                write!(f, "< {} {}", Amount(1).display(decimals), self.symbol)
+            }
+            _ => write!(f, "{} {}", rounded.display(decimals), self.symbol),
+        }
     }
 }
 
@@ -136,5 +146,24 @@ impl MoneyError {
             Self::Locked { .. } => return Fault::passing(Who::Publisher, "locked", self.to_string()),
         };
         Fault::lasting(Who::Publisher, code, self.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_are_exact_or_rounded_as_asked() {
+        let money = |amount, decimals| Money { amount: Amount(amount), decimals, symbol: "USDC".into() };
+        let ether = money(1_654_265_624_999_999_999, 18);
+        assert_eq!(ether.to_string(), "1.654265624999999999 USDC");
+        assert_eq!(format!("{ether:.6}"), "1.654266 USDC");
+        assert_eq!(format!("{:.2}", money(1_500_000, 6)), "1.5 USDC");
+        assert_eq!(format!("{:.6}", money(7, 2)), "0.07 USDC");
+        assert_eq!(format!("{:.0}", money(u128::MAX, 0)), format!("{} USDC", u128::MAX));
+        assert_eq!(format!("{:.6}", money(1, 18)), "< 0.000001 USDC");
+        assert_eq!(format!("{:.6}", money(5, 255)), "< 0.000001 USDC");
+        assert_eq!(format!("{:.6}", money(0, 18)), "0 USDC");
     }
 }

@@ -1,5 +1,6 @@
 use crate::{
-    Chain, Deployment, Deployments, Error, Images, LinkError, Network, ProviderLink, Reporter, Secrets, Timer,
+    Chain, Deployment, Deployments, Error, HostProofs, Images, LinkError, Network, ProviderLink, Reporter,
+    Secrets, Timer,
 };
 use apocryph_model::{Name, PeerAddress};
 use apocryph_statement::Signer;
@@ -20,6 +21,8 @@ pub struct Publisher {
     pub secrets: Arc<dyn Secrets>,
     /// The key that providers know the publisher by; the same account as the chain's.
     pub signer: Arc<dyn Signer>,
+    /// What the owners of host names say.
+    pub host_proofs: Arc<dyn HostProofs>,
     /// How long is waited.
     pub timer: Arc<dyn Timer>,
     /// Is told of every step.
@@ -30,6 +33,11 @@ impl Publisher {
     /// The remembered deployment, checked to be this account's.
     pub(crate) fn deployment(&self, name: &Name) -> Result<Deployment, Error> {
         self.remembered(name)?.ok_or_else(|| Error::NotDeployed(name.clone()))
+    }
+
+    /// Whether this account's deployment has ended, and there is no new one: what ends it is repeated.
+    pub(crate) fn ended(&self, name: &Name) -> Result<bool, Error> {
+        Ok(self.remembered(name)?.is_none() && self.deployments.ended(name)? == Some(self.chain.account()))
     }
 
     pub(crate) fn remembered(&self, name: &Name) -> Result<Option<Deployment>, Error> {

@@ -19,10 +19,13 @@ impl Publisher {
     #[tracing::instrument(skip_all, fields(pod = %name))]
     pub async fn remove(&self, name: &Name) -> Result<Removed, Error> {
         let _lock = self.deployments.lock(name)?;
+        if self.ended(name)? {
+            return Ok(Removed { provider: Ok(()), unlocking: None });
+        }
         let deployment = self.deployment(name)?;
         let id = deployment.channel();
         if self.chain.channel(id).await?.is_none() {
-            self.deployments.forget(name)?;
+            self.deployments.end(&deployment)?;
             return Ok(Removed { provider: Ok(()), unlocking: None });
         }
         let provider = self.end(&deployment).await;
@@ -32,7 +35,7 @@ impl Publisher {
             None => None,
         };
         if unlocking.is_none() {
-            self.deployments.forget(name)?;
+            self.deployments.end(&deployment)?;
         }
         Ok(Removed { provider, unlocking })
     }

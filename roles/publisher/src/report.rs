@@ -1,6 +1,6 @@
 //! How the steps tell what they are doing.
 
-use crate::Money;
+use crate::{BroughtHost, Money};
 use apocryph_model::{Address, ChannelId, Digest, Endpoint, Name, PeerAddress, TransactionId};
 use serde::Serialize;
 use std::fmt;
@@ -140,6 +140,11 @@ pub enum Event {
         source: PeerAddress,
         /// What is wrong with it.
         problem: String,
+    },
+    /// The DNS does not say, as far as is seen from here, that a host name is the publisher's.
+    HostNotSeen {
+        /// Which, and what it needs.
+        host: BroughtHost,
     },
     /// The pod was not deployed, but the channel that pays for it is open.
     StillOpen {

@@ -14,17 +14,20 @@ pub struct Withdrawn {
 
 impl Publisher {
     /// Takes back what is left once the delay has passed; `None` where the channel was closed
-    /// before. The deployment is forgotten then.
+    /// before. The deployment is forgotten then. Safe to repeat.
     #[tracing::instrument(skip_all, fields(pod = %name))]
     pub async fn withdraw(&self, name: &Name) -> Result<Option<Withdrawn>, Error> {
         let _lock = self.deployments.lock(name)?;
+        if self.ended(name)? {
+            return Ok(None);
+        }
         self.reporter.begun(Step::Withdraw);
         let deployment = self.deployment(name)?;
         let withdrawn = match self.chain.channel(deployment.channel()).await? {
             None => None,
             Some(channel) => Some(self.take_out(&channel).await?),
         };
-        self.deployments.forget(name)?;
+        self.deployments.end(&deployment)?;
         let evidence = withdrawn.iter().map(|w| Evidence::Transaction(w.transaction)).collect();
         self.reporter.done(Step::Withdraw, evidence);
         Ok(withdrawn)

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use crate::images::with_own_program;
 use crate::layout::{Image, Layer};
 
 /// An image with a shell: static busybox under `/bin`, users `root` and `guest`.
@@ -29,6 +30,11 @@ pub fn attacker() -> Image {
         .file("bin/attack-as-root", program, 0o4755)
         .gzip();
     shell().with_layer(attack)
+}
+
+/// The image with a shell, and in it the program of `sample-app.rs`, as `app`.
+pub fn answering() -> Image {
+    shell().with_layer(with_own_program(Layer::new(), "sample-app", "bin/app").unwrap().gzip())
 }
 
 /// Compiled here: by the C compiler that Rust links with.

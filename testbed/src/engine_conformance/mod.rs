@@ -7,6 +7,7 @@
 
 pub mod changes;
 mod driving;
+pub mod gateway;
 mod images;
 pub mod isolation;
 pub mod limits;
@@ -18,7 +19,7 @@ pub mod scaling;
 mod subject;
 pub mod volumes;
 
-pub use images::{attacker, shell};
+pub use images::{answering, attacker, shell};
 pub use pod_under_test::PodUnderTest;
 pub use subject::Subject;
 
@@ -28,6 +29,13 @@ macro_rules! engine_conformance {
     ($with_engine:path) => {
         $crate::engine_conformance! { @tests $with_engine =>
             changes: replicas_outlive_a_restart, updates_replace_or_change_nothing;
+            gateway: a_lost_gateway_makes_no_pod_look_idle, a_request_is_delivered_at_most_once,
+                a_request_that_arrives_during_the_stop_is_served, a_start_that_fails_is_answered_with_its_cause,
+                an_end_that_was_missed_is_found_out, one_pods_burst_harms_no_other, one_start_for_all_who_wait,
+                open_streams_keep_a_pod_up, the_hold_is_bounded_and_its_answers_are_typed,
+                what_is_to_end_is_drained_and_asked_nothing_more, what_others_end_is_drained_too,
+                what_passes_is_not_changed,
+                what_runs_is_served_after_a_restart;
             isolation: containers_are_confined, devices_of_an_image_are_of_no_use, doors_of_the_kernel_are_shut,
                 no_account_is_given, nothing_of_the_host_is_written_or_shown, set_user_id_programs_gain_nothing;
             limits: a_flood_of_output_is_bounded, a_memory_bomb_ends_alone, memory_is_limited,

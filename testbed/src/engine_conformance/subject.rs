@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use apocryph_model::{ChannelId, Digest};
-use apocryph_provider::Engine;
+use apocryph_provider::{Engine, Replica};
 use async_trait::async_trait;
 
 use crate::layout::Image;
@@ -28,6 +28,17 @@ pub trait Subject: Send + Sync {
     /// Whether the engine can tell a container's two streams apart.
     fn tells_streams_apart(&self) -> bool {
         true
+    }
+
+    /// Whether the engine refuses what no machine of its has room for.
+    fn looks_for_room(&self) -> bool {
+        false
+    }
+
+    /// Has who runs the machines end a replica, such as for the sake of its machine; `false` where there is
+    /// nobody but the engine.
+    async fn evacuate(&self, _: &Replica) -> bool {
+        false
     }
 
     /// Ends the engine as a crash of the daemon would, and opens it again.

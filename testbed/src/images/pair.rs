@@ -10,7 +10,9 @@ const BACK: &str = "127.0.0.1:8081";
 /// the processor for a while, `/cgi-bin/count?N` with N lines, ten a second, `/cgi-bin/reach?ADDRESS`
 /// with whether it reaches another pod.
 pub fn front() -> Result<Image, ProgramError> {
-    let ask = script(&format!("wget -q -O - http://{BACK}/"));
+    // Containers of a pod start together, and this one may be the first that listens.
+    let ask =
+        script(&format!("for n in $(seq 100); do wget -q -O - http://{BACK}/ && break; sleep 0.1; done"));
     let work = script("dd if=/dev/zero bs=1M count=400 2>/dev/null | sha256sum >/dev/null; echo worked");
     let count = script("n=0; while [ $n -lt $QUERY_STRING ]; do echo line $n; n=$((n + 1)); sleep 0.1; done");
     // The `-T` of this wget crashes it.
@@ -36,6 +38,7 @@ fn script(commands: &str) -> String {
 
 fn shell() -> Result<Layer, ProgramError> {
     let layer = with_program(base(), "busybox-static", "/bin/busybox", "bin/busybox")?;
-    let programs = ["sh", "httpd", "wget", "dd", "sha256sum", "printf", "echo", "timeout", "sleep", "["];
+    let programs =
+        ["sh", "httpd", "wget", "dd", "sha256sum", "printf", "echo", "timeout", "seq", "sleep", "["];
     Ok(programs.iter().fold(layer, |layer, name| layer.symlink(&format!("bin/{name}"), "/bin/busybox")))
 }

@@ -58,8 +58,24 @@ pub(crate) fn with_program(
     with_libraries(layer, path)
 }
 
+/// `layer` with a program of this workspace, by what stands beside the one that runs, at `place`; without
+/// what only debuggers read.
+pub(crate) fn with_own_program(layer: Layer, name: &str, place: &str) -> Result<Layer, ProgramError> {
+    let program = crate::program(name);
+    let folder = tempfile::tempdir().map_err(at("a temporary folder"))?;
+    let stripped = folder.path().join(name);
+    let status = Command::new("strip").arg("-o").arg(&stripped).arg(&program).status();
+    match status.map_err(at("strip"))? {
+        status if status.success() => {}
+        status => {
+            return Err(at(&program)(io::Error::other(format!("strip: {status}: `make build` makes it"))));
+        }
+    }
+    with_libraries(layer.file(place, read(&stripped)?, 0o755), &program)
+}
+
 /// `layer` with the libraries of a program.
-pub(super) fn with_libraries(layer: Layer, program: &Path) -> Result<Layer, ProgramError> {
+fn with_libraries(layer: Layer, program: &Path) -> Result<Layer, ProgramError> {
     libraries(program)?.iter().try_fold(layer, |layer, library| {
         let place = library.to_string_lossy();
         Ok(layer.file(place.trim_start_matches('/'), read(library)?, 0o755))
@@ -67,13 +83,18 @@ pub(super) fn with_libraries(layer: Layer, program: &Path) -> Result<Layer, Prog
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, ProgramError> {
-    fs::read(path).map_err(|source| ProgramError::File { path: path.into(), source })
+    fs::read(path).map_err(at(path))
+}
+
+fn at(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> ProgramError {
+    let path = path.as_ref().into();
+    |source| ProgramError::File { path, source }
 }
 
 /// What the dynamic linker would load for a program; nothing for a static one.
 fn libraries(program: &Path) -> Result<Vec<PathBuf>, ProgramError> {
     let output = Command::new("ldd").arg(program).env("LC_ALL", "C").output();
-    let output = output.map_err(|source| ProgramError::File { path: "ldd".into(), source })?;
+    let output = output.map_err(at("ldd"))?;
     let lines = String::from_utf8_lossy(&output.stdout).into_owned();
     lines.lines().filter_map(|line| library(program, line.trim()).transpose()).collect()
 }

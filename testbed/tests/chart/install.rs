@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use crate::helm;
 use crate::release::Release;
 
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A cluster that can be given images; `None` where there is none: says why.
 fn cluster() -> Option<Cluster> {
@@ -40,17 +40,19 @@ fn cluster() -> Option<Cluster> {
 async fn lend(cluster: &Cluster, chain: SocketAddr) -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind((cluster.host, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let task = tokio::spawn(async move {
-        while let Ok((mut here, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                if let Ok(mut there) = TcpStream::connect(chain).await {
-                    // Either end may break off.
-                    let _ = copy_bidirectional(&mut here, &mut there).await;
-                }
-            });
-        }
-    });
-    (address, task)
+    (address, tokio::spawn(pass_on(listener, chain)))
+}
+
+/// Passes connections on for as long as it is polled.
+pub(crate) async fn pass_on(listener: TcpListener, to: SocketAddr) {
+    while let Ok((mut here, _)) = listener.accept().await {
+        tokio::spawn(async move {
+            if let Ok(mut there) = TcpStream::connect(to).await {
+                // Either end may break off.
+                let _ = copy_bidirectional(&mut here, &mut there).await;
+            }
+        });
+    }
 }
 
 /// Everything is looked at often, and nothing takes long.
@@ -91,12 +93,12 @@ settings: |
     )
 }
 
-async fn run(publisher: &Cli, arguments: &[&str]) -> io::Result<Value> {
+pub(crate) async fn run(publisher: &Cli, arguments: &[&str]) -> io::Result<Value> {
     let said = publisher.run(arguments, &mut |_| {}).await.map_err(io::Error::other)?;
     Ok(said.result().clone())
 }
 
-fn write_pod(publisher: &Cli) {
+pub(crate) fn write_pod(publisher: &Cli) {
     let images = publisher.folder.join("images");
     images::front().unwrap().write_to(&images, "front").unwrap();
     let manifest = include_str!("../market/single.yaml").replace("NAME", "web");

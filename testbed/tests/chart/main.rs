@@ -1,8 +1,10 @@
-//! The chart for clusters: what it renders, what it refuses, and that it works.
+//! Daemons of clusters: the chart, what it renders, what it refuses, and that it works; and one that starts while
+//! its cluster is away.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
+mod away;
 mod install;
 mod release;
 mod render;

@@ -46,6 +46,8 @@ fn what_makes_no_sense_is_refused() {
         r#"gateway={"replica":2}"#,
         r#"gateway={"tcpPorts":{"first":70000,"last":70001}}"#,
         r#"gateway={"publicAddress":"gateway.example"}"#,
+        r#"gateway={"hostNames":"anyone"}"#,
+        r#"gateway={"resolver":"dns.example"}"#,
         r#"chain={"token":"0x12"}"#,
         r#"chain={"rpc":[]}"#,
         r#"prices={"memory":"-1"}"#,

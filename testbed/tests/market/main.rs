@@ -8,6 +8,7 @@ mod channels;
 mod false_blobs;
 mod gateways;
 mod host;
+mod hosts;
 mod http;
 mod ipfs;
 mod kills;

@@ -1,11 +1,13 @@
 //! What the docs name is there.
 
+use std::collections::HashSet;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-/// Paths in code spans and links of the docs that lead nowhere.
+/// Paths in code spans and links of the docs that lead nowhere, and tests that are not there.
 pub(crate) fn check(root: &Path, files: &[PathBuf]) -> Result<Vec<String>, Box<dyn Error>> {
     let mut findings = Vec::new();
+    let functions = functions(root, files)?;
     let docs = files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "md"));
     for doc in docs {
         let text = std::fs::read_to_string(root.join(doc))?;
@@ -18,9 +20,29 @@ pub(crate) fn check(root: &Path, files: &[PathBuf]) -> Result<Vec<String>, Box<d
                 let (doc, number) = (doc.display(), number + 1);
                 findings.push(format!("{doc}:{number}: {} is not there", path.display()));
             }
+            for test in code_spans(line).filter(|span| is_test(span) && !functions.contains(*span)) {
+                findings.push(format!("{}:{}: no test is called {test}", doc.display(), number + 1));
+            }
         }
     }
     Ok(findings)
+}
+
+/// The names of all functions.
+fn functions(root: &Path, files: &[PathBuf]) -> Result<HashSet<String>, Box<dyn Error>> {
+    let mut functions = HashSet::new();
+    for file in files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "rs")) {
+        let text = std::fs::read_to_string(root.join(file))?;
+        let named = text.split("fn ").skip(1).filter_map(|rest| rest.split(['(', '<']).next());
+        functions.extend(named.map(str::to_owned));
+    }
+    Ok(functions)
+}
+
+/// Whether a code span means a test: its name is a sentence.
+fn is_test(span: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    span.chars().all(plain) && span.matches('_').count() >= 4
 }
 
 /// What stands between backticks.
@@ -56,7 +78,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(root.path().join("core/model")).unwrap();
         std::fs::write(root.path().join("guide.md"), text).unwrap();
-        check(root.path(), &["guide.md".into()]).unwrap()
+        std::fs::write(root.path().join("tests.rs"), "async fn what_is_there_is_found() {").unwrap();
+        check(root.path(), &["guide.md".into(), "tests.rs".into()]).unwrap()
     }
 
     #[test]
@@ -72,5 +95,12 @@ mod tests {
     fn paths_that_lead_nowhere_are_found() {
         assert_eq!(found("a\nsee `core/gone.rs`"), ["guide.md:2: core/gone.rs is not there"]);
         assert_eq!(found("[it](core/gone.md#part)"), ["guide.md:1: core/gone.md is not there"]);
+    }
+
+    #[test]
+    fn tests_that_are_not_there_are_found() {
+        assert!(found("`what_is_there_is_found`, `a_setting`").is_empty());
+        let lost = found("`what_is_gone_is_lost`");
+        assert_eq!(lost, ["guide.md:1: no test is called what_is_gone_is_lost"]);
     }
 }

@@ -9,7 +9,7 @@ use std::process::Command;
 const LAYERS: [&str; 4] = ["bin", "adapters", "roles", "core"];
 
 /// What only an adapter or a binary may know, as a crate or in its source.
-const OUTSIDE: [&str; 4] = ["alloy", "kube", "libp2p", "tokio::fs"];
+const OUTSIDE: [&str; 5] = ["alloy", "hickory_resolver", "kube", "libp2p", "tokio::fs"];
 
 /// What `core` has no use for: it neither waits nor calls anyone.
 const ASYNC: [&str; 4] = ["tokio", "hyper", "reqwest", "tonic"];

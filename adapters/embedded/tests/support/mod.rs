@@ -10,7 +10,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use apocryph_embedded::{Config, EmbeddedEngine};
 use apocryph_model::{ChannelId, Digest, LogQuery};
@@ -21,7 +21,7 @@ use apocryph_testbed::engine_conformance::{PodUnderTest, Subject};
 use apocryph_testbed::shipyard::Shipyard;
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::future::LocalBoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
 use http_body_util::Full;
 use hyper::service::service_fn;
@@ -32,6 +32,9 @@ use nix::sched::{CloneFlags, unshare};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+
+/// How long the last engine may take to let go of its name.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The engine under test and what it stands on.
 pub(crate) struct Bench {
@@ -44,7 +47,9 @@ pub(crate) struct Bench {
 }
 
 /// Runs a test on an engine of its own; as root only.
-pub(crate) fn with_engine(test: impl for<'a> FnOnce(&'a mut Bench) -> BoxFuture<'a, ()> + Send + 'static) {
+pub(crate) fn with_engine(
+    test: impl for<'a> FnOnce(&'a mut Bench) -> LocalBoxFuture<'a, ()> + Send + 'static,
+) {
     if !nix::unistd::geteuid().is_root() {
         return eprintln!("skipped: needs root");
     }
@@ -282,6 +287,14 @@ impl Subject for Bench {
 
     async fn restart(&mut self) {
         drop(self.engine.take());
-        self.engine = Some(EmbeddedEngine::open(self.config.clone()).await.unwrap());
+        let deadline = Instant::now() + PATIENCE;
+        // What the last one had begun ends with its process elsewhere; here it keeps the name until it is over.
+        let opened = loop {
+            match EmbeddedEngine::open(self.config.clone()).await {
+                Err(_) if Instant::now() < deadline => tokio::time::sleep(Duration::from_millis(10)).await,
+                opened => break opened,
+            }
+        };
+        self.engine = Some(opened.unwrap());
     }
 }

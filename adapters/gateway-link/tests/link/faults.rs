@@ -189,8 +189,6 @@ async fn a_stop_waits_for_the_lease(fault: Fault) {
     let cut_off = Other::start(wire.address, impatient()).await;
     cut_off.synced().await;
     assert_eq!(cut_off.ask("/").await.0, 200);
-    // The time in which that is told five times over; where it is not, the lease counts anyway.
-    tokio::time::sleep(Duration::from_millis(500)).await;
     wire.fault.send_replace(fault);
     assert_eq!(cut_off.ask("/").await.0, 200, "it has its lease");
     eventually("the pod is stopped", async || world.engine.times("idle") == 1).await;

@@ -1,7 +1,7 @@
 //! A hub with gateways, an engine that remembers what it was asked, and an app.
 
 use apocryph_gateway::{
-    Backend, Config, Gateway, HttpRoute, PodRoutes, Pods, StopError, TcpRoute, WakeError,
+    Backend, Config, End, Gateway, HttpRoute, PodRoutes, Pods, StopError, TcpRoute, WakeError,
 };
 use apocryph_gateway_link::{Hub, Link, LinkConfig, Token};
 use apocryph_model::{ChannelId, Scale};
@@ -91,7 +91,7 @@ impl Pods for Engine {
         self.script().asked.push("unheard");
     }
 
-    async fn died(&self, _: ChannelId, _: Backend) -> WakeError {
+    async fn died(&self, _: ChannelId, _: Backend) -> End {
         pending().await
     }
 }

@@ -22,13 +22,18 @@ impl Account {
         let account = Self { admin: admin.into(), rights: RIGHTS.replace("apocryphd", name) };
         account.kubectl(&["apply", "-f", "-"]);
         let token = account.kubectl(&["create", "token", name, "--namespace", name]);
-        let view = account.kubectl(&["config", "view", "--raw", "--flatten", "-o", "json"]);
-        let mut config: Value = serde_json::from_str(&view).unwrap();
+        let mut config = account.config();
         for user in config["users"].as_array_mut().unwrap() {
             user["user"] = json!({ "token": token.trim() });
         }
         std::fs::write(kubeconfig, config.to_string()).unwrap();
         account
+    }
+
+    /// How to be who may do everything.
+    pub(super) fn config(&self) -> Value {
+        let view = self.kubectl(&["config", "view", "--raw", "--flatten", "-o", "json"]);
+        serde_json::from_str(&view).unwrap()
     }
 
     /// The rights stand on its standard input.

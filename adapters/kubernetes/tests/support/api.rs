@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures::StreamExt as _;
@@ -50,6 +51,8 @@ struct Switch {
     /// Raised to end all answers that are under way.
     cuts: watch::Sender<u32>,
     forgotten: Mutex<Vec<Forgotten>>,
+    /// Writes so far.
+    written: AtomicU32,
     /// Writes until nothing is answered any more.
     writes: Mutex<Option<u32>>,
 }
@@ -65,8 +68,8 @@ impl FaultyApi {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         redirect(kubeconfig, listener.local_addr().unwrap());
         let ((mode, _), (cuts, _)) = (watch::channel(Mode::Answering), watch::channel(0));
-        let (forgotten, writes) = Default::default();
-        let switch = Arc::new(Switch { client, mode, cuts, forgotten, writes });
+        let (forgotten, written, writes) = Default::default();
+        let switch = Arc::new(Switch { client, mode, cuts, forgotten, written, writes });
         let accepting = tokio::spawn(accept(listener, switch.clone())).abort_handle();
         Self(switch, accepting)
     }
@@ -102,6 +105,11 @@ impl FaultyApi {
     /// After so many writes from now on nothing is answered, not even the last of them.
     pub(crate) fn falls_silent_after(&self, writes: u32) {
         *self.0.writes.lock().unwrap() = Some(writes);
+    }
+
+    /// How often it was asked to write anything.
+    pub(crate) fn written(&self) -> u32 {
+        self.0.written.load(Ordering::Relaxed)
     }
 
     /// Returns once it has fallen silent.
@@ -151,6 +159,7 @@ impl Switch {
         let query = request.uri().query().unwrap_or_default();
         let is_watch = query.split('&').any(|part| part == "watch=true");
         let is_write = request.method() != Method::GET;
+        self.written.fetch_add(u32::from(is_write), Ordering::Relaxed);
         let mode = *self.mode.borrow();
         match mode {
             Mode::Away => return Err(io::ErrorKind::ConnectionReset.into()),

@@ -20,16 +20,17 @@ use api::FaultyApi;
 use apocryph_kubernetes::{Config, KubernetesEngine, NodeImage, NodeRegistry, Shipped};
 use apocryph_model::{ChannelId, Digest};
 use apocryph_oci::registry::{Decryption, NodeImages, serve_nodes};
-use apocryph_provider::{Engine, EngineError};
+use apocryph_provider::{Engine, EngineError, Replica};
 use apocryph_testbed::engine_conformance::Subject;
 use apocryph_testbed::shipyard::Shipyard;
 use async_trait::async_trait;
 use futures::FutureExt as _;
 use futures::future::LocalBoxFuture;
 use k8s_openapi::api::core::v1::{Namespace, Node, NodeAddress, Pod, Service};
-use kube::api::ListParams;
+use kube::api::{DeleteParams, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt as _};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
@@ -51,7 +52,7 @@ pub(crate) struct Bench {
     /// What stands between the engine and the API server, where faults are wanted.
     api: Option<FaultyApi>,
     link_local: Option<LinkLocal>,
-    _account: Account,
+    account: Account,
 }
 
 /// The node images of the registry, as the engine wants them.
@@ -147,19 +148,7 @@ impl Bench {
         let registry = Arc::new(Images(images));
         let engine = Some(KubernetesEngine::open(config.clone(), registry.clone()).await.unwrap());
         let Cluster { kubeconfig: admin, host } = cluster;
-        Self {
-            name,
-            config,
-            engine,
-            registry,
-            shipyard,
-            host,
-            admin,
-            dir,
-            api,
-            link_local: None,
-            _account: account,
-        }
+        Self { name, config, engine, registry, shipyard, host, admin, dir, api, link_local: None, account }
     }
 
     /// What stands between the engine and the API server, in tests of faults.
@@ -172,6 +161,15 @@ impl Bench {
         let file = Kubeconfig::read_from(&self.admin).unwrap();
         let config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.unwrap();
         Client::try_from(config).unwrap()
+    }
+
+    /// A file that tells how to reach the cluster, as whoever may do everything but for a `change`.
+    pub(crate) fn kubeconfig_with(&self, change: impl FnOnce(&mut Value)) -> PathBuf {
+        let mut config = self.account.config();
+        change(&mut config);
+        let file = self.dir.path().join("changed");
+        std::fs::write(&file, config.to_string()).unwrap();
+        file
     }
 
     /// The namespaces of the engine's pods.
@@ -314,6 +312,20 @@ impl Subject for Bench {
     /// Not by the API server's defaults (feature gate `PodLogsQuerySplitStreams`).
     fn tells_streams_apart(&self) -> bool {
         false
+    }
+
+    /// As a drain of its node does.
+    async fn evacuate(&self, replica: &Replica) -> bool {
+        let pods = self.replicas().await;
+        let namespace = pods.iter().find(|pod| pod.name_any() == replica.id).unwrap().namespace().unwrap();
+        let pods: Api<Pod> = Api::namespaced(self.client().await, &namespace);
+        pods.delete(&replica.id, &DeleteParams::default()).await.unwrap();
+        true
+    }
+
+    /// By its scheduler.
+    fn looks_for_room(&self) -> bool {
+        true
     }
 
     async fn restart(&mut self) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 use futures::stream;
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
@@ -15,9 +15,8 @@ use http_body_util::{BodyExt as _, Limited, StreamBody};
 use hyper::body::Frame;
 use prost::Message as _;
 use serde::Deserialize;
-use serde_json::json;
 use tokio::time::timeout;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::body::{Body, full};
 use super::shelf::Shelf;
@@ -99,18 +98,21 @@ fn unwrap(message: &[u8], shelf: &dyn Shelf) -> Result<Zeroizing<Vec<u8>>, Refus
     let ticket = STANDARD.decode(input.keyunwrapparams.annotation).map_err(|_| Refusal::Malformed)?;
     let keys = shelf.layer_keys(&ticket).ok_or(Refusal::NoKey)?;
     let options = keys.private_options().map_err(|_| Refusal::Internal)?;
-    let output = json!({ "keyunwrapresults": { "optsdata": STANDARD.encode(&*options) } });
-    Ok(Zeroizing::new(Protocol { json: output.to_string().into_bytes() }.encode_to_vec()))
+    let options = Zeroizing::new(STANDARD.encode(&*options));
+    // Base64 needs no escapes; put together at once, it leaves no copy where a buffer was before it grew.
+    let json = [r#"{"keyunwrapresults":{"optsdata":""#, &options, r#""}}"#].concat().into_bytes();
+    let mut answer = Protocol { json };
+    let encoded = Zeroizing::new(answer.encode_to_vec());
+    answer.json.zeroize();
+    Ok(encoded)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the message ends here, and is wiped")]
 fn given(message: Zeroizing<Vec<u8>>) -> Response<Body> {
-    let mut framed = BytesMut::with_capacity(PREFIX + message.len());
-    framed.put_u8(0);
-    framed.put_u32(message.len().try_into().unwrap_or(u32::MAX));
-    framed.put_slice(&message);
+    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+    let framed = Zeroizing::new([&[0][..], &length.to_be_bytes(), &message].concat());
     let trailers = HeaderMap::from_iter([(STATUS, HeaderValue::from_static("0"))]);
-    let frames = [Frame::data(framed.freeze()), Frame::trailers(trailers)].map(Ok::<_, io::Error>);
+    let frames = [Frame::data(Bytes::from_owner(framed)), Frame::trailers(trailers)].map(Ok::<_, io::Error>);
     let mut response = Response::new(StreamBody::new(stream::iter(frames)).boxed_unsync());
     response.headers_mut().insert(CONTENT_TYPE, GRPC);
     response
@@ -133,7 +135,7 @@ mod tests {
     use apocryph_seal::{LayerEncryptor, LayerKeys};
     use async_trait::async_trait;
     use http_body_util::Full;
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     const TICKET: &[u8] = b"a ticket";
 

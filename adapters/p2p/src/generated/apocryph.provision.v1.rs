@@ -346,6 +346,7 @@ pub enum PodPhase {
     Running = 3,
     Evicted = 4,
     Removed = 5,
+    Ending = 6,
 }
 impl PodPhase {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -360,6 +361,7 @@ impl PodPhase {
             Self::Running => "POD_PHASE_RUNNING",
             Self::Evicted => "POD_PHASE_EVICTED",
             Self::Removed => "POD_PHASE_REMOVED",
+            Self::Ending => "POD_PHASE_ENDING",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -371,6 +373,7 @@ impl PodPhase {
             "POD_PHASE_RUNNING" => Some(Self::Running),
             "POD_PHASE_EVICTED" => Some(Self::Evicted),
             "POD_PHASE_REMOVED" => Some(Self::Removed),
+            "POD_PHASE_ENDING" => Some(Self::Ending),
             _ => None,
         }
     }

@@ -112,6 +112,8 @@ struct Dial {
     /// Each of those who wait gave addresses of its own: a false one does not stand in the way of
     /// a right one.
     under_way: HashSet<ConnectionId>,
+    /// What they gave: a second connection to the same place would be one that the peer refuses.
+    given: HashSet<Multiaddr>,
     /// What went wrong at the given addresses, once the DHT has been asked.
     looked_up: Option<ConnectError>,
 }
@@ -149,8 +151,12 @@ impl Driver {
         match order {
             Order::Dial { peer, done, .. } if self.swarm.is_connected(&peer) => answer(done, Ok(())),
             Order::Dial { peer, addresses, done } => {
-                self.dials.entry(peer).or_default().waiting.push(done);
-                self.dial(peer, addresses);
+                let dial = self.dials.entry(peer).or_default();
+                dial.waiting.push(done);
+                let new: Vec<_> = addresses.into_iter().filter(|at| dial.given.insert(at.clone())).collect();
+                if dial.waiting.len() == 1 || !new.is_empty() {
+                    self.dial(peer, new);
+                }
             }
             Order::Disconnect(peer) => {
                 // Not being connected is what is wanted.

@@ -1,6 +1,6 @@
 //! The publisher's side: dialling providers and publishing blobs.
 
-use super::link::Link;
+use super::link::{Line, Link};
 use crate::{
     address,
     blob_store::{BlobInfo, BlobStore, Reader},
@@ -12,7 +12,11 @@ use apocryph_publisher::{LinkError, LocalBlob, Network, ProviderLink};
 use apocryph_statement::Signer;
 use async_trait::async_trait;
 use libp2p::Multiaddr;
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
 use tokio::time::timeout;
 
 /// How long all addresses of a provider together may take to answer.
@@ -22,12 +26,25 @@ const DIAL: Duration = Duration::from_secs(20);
 pub struct PublisherNetwork {
     node: Node,
     chain: u64,
+    /// Those that some link holds.
+    lines: Mutex<HashMap<libp2p::PeerId, Weak<Line>>>,
 }
 
 impl PublisherNetwork {
     /// Calls are signed for the chain with this id (EIP-155).
     pub fn new(node: Node, chain: u64) -> Self {
-        Self { node, chain }
+        Self { node, chain, lines: Mutex::default() }
+    }
+
+    fn line(&self, peer: libp2p::PeerId) -> Arc<Line> {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.retain(|_, line| line.strong_count() > 0);
+        let held = lines.get(&peer).and_then(Weak::upgrade);
+        held.unwrap_or_else(|| {
+            let line = Arc::default();
+            lines.insert(peer, Arc::downgrade(&line));
+            line
+        })
     }
 }
 
@@ -47,7 +64,8 @@ impl Network for PublisherNetwork {
         dialled
             .map_err(|_| unreachable(format!("no answer in {} s", DIAL.as_secs())))?
             .map_err(|error| unreachable(error.to_string()))?;
-        let link = Link::open(self.node.streams(), id, peer.clone(), signer, self.chain).await;
+        let (line, streams) = (self.line(id), self.node.streams());
+        let link = Link::open(line, streams, id, peer.clone(), signer, self.chain).await;
         Ok(Arc::new(link.map_err(|error| unreachable(with_causes(&error)))?))
     }
 

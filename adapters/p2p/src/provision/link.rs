@@ -21,7 +21,7 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use tokio::time::timeout;
+use tokio::{sync::OnceCell, time::timeout};
 use tokio_util::compat::FuturesAsyncReadCompatExt as _;
 use tonic::{
     Request, Response, Status,
@@ -37,41 +37,34 @@ const QUIET: Duration = Duration::from_secs(600);
 /// For how long a signed call is good: enough for a slow network and a clock that is off.
 const GOOD_FOR: Duration = Duration::from_secs(300);
 
+/// The stream to one provider, opened when it is first needed. It carries the calls of all links to
+/// that provider, which allows few streams.
+pub(super) type Line = OnceCell<Channel>;
+
 pub(super) struct Link {
     client: DeploymentsClient<Channel>,
     peer: PeerId,
     signer: Arc<dyn Signer>,
     chain: u64,
+    /// Keeps it for further links.
+    _line: Arc<Line>,
 }
 
 impl Link {
-    /// Opens a stream to a connected provider.
+    /// Takes the line to a connected provider.
     pub(super) async fn open(
+        line: Arc<Line>,
         streams: Control,
         id: libp2p::PeerId,
         peer: PeerId,
         signer: Arc<dyn Signer>,
         chain: u64,
     ) -> Result<Self, tonic::transport::Error> {
-        let connector = tower::service_fn(move |_| {
-            let mut streams = streams.clone();
-            async move {
-                let stream = streams.open_stream(id, PROTOCOL).await.map_err(io::Error::other)?;
-                Ok::<_, io::Error>(TokioIo::new(stream.compat()))
-            }
-        });
-        // The host name goes nowhere: the stream leads to the provider already.
-        let channel = Target::from_static("http://provider")
-            .connect_timeout(LOOK_UP)
-            .http2_keep_alive_interval(KEEPALIVE)
-            .keep_alive_timeout(KEEPALIVE)
-            .keep_alive_while_idle(true)
-            .connect_with_connector(connector)
-            .await?;
+        let channel = line.get_or_try_init(|| call_up(streams, id)).await?.clone();
         let client = DeploymentsClient::new(channel)
             .max_decoding_message_size(MAX_REPLY)
             .max_encoding_message_size(MAX_REQUEST);
-        Ok(Self { client, peer, signer, chain })
+        Ok(Self { client, peer, signer, chain, _line: line })
     }
 
     /// Signs a call.
@@ -98,6 +91,25 @@ impl Link {
             payload: payload.into(),
         })
     }
+}
+
+/// Opens a stream; where that one breaks, the next call opens another.
+async fn call_up(streams: Control, id: libp2p::PeerId) -> Result<Channel, tonic::transport::Error> {
+    let connector = tower::service_fn(move |_| {
+        let mut streams = streams.clone();
+        async move {
+            let stream = streams.open_stream(id, PROTOCOL).await.map_err(io::Error::other)?;
+            Ok::<_, io::Error>(TokioIo::new(stream.compat()))
+        }
+    });
+    // The host name goes nowhere: the stream leads to the provider already.
+    Target::from_static("http://provider")
+        .connect_timeout(LOOK_UP)
+        .http2_keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE)
+        .keep_alive_while_idle(true)
+        .connect_with_connector(connector)
+        .await
 }
 
 fn now() -> Result<Duration, LinkError> {

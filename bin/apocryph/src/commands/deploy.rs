@@ -9,7 +9,7 @@ use crate::{
     world,
 };
 use apocryph_model::{Address, Blob, ChannelId, Endpoint, Name, PeerAddress, ProvisionRequest};
-use apocryph_publisher::{Budget, Deployed, Money, Order, Payment, Plan, Preferences};
+use apocryph_publisher::{BroughtHost, Budget, Deployed, Money, Order, Payment, Plan, Preferences, Seen};
 use serde::Serialize;
 use std::{
     fmt,
@@ -21,7 +21,7 @@ use std::{
 
 pub(super) async fn run(args: Deploy, settings: &Settings, printer: &Printer) -> Result<(), Failure> {
     let order = order(&args, printer)?;
-    let publisher = world::publisher(settings, printer).await?;
+    let publisher = world::publisher_at(args.resolver, settings, printer).await?;
     if args.dry_run {
         let plan = publisher.plan(&order).await?;
         return printer.result("deploy", &Planned::of(&plan, args.accept_unattested));
@@ -118,11 +118,19 @@ impl fmt::Display for Summary<'_> {
         }
         writeln!(f, "  costs       {}", self.cost)?;
         let lasts = self.lasts.map_or_else(|| "for ever".into(), display_seconds);
-        write!(f, "  paid in     {}, at least {lasts} (channel {})", self.balance, self.channel)
+        write!(f, "  paid in     {:.6}, at least {lasts} (channel {})", self.balance, self.channel)
     }
 }
 
 const UNATTESTED: &str = "its evidence was not verified: whoever operates it could read the pod";
+
+fn display_seen(seen: &Seen) -> String {
+    match seen {
+        Seen::There => "proved in the DNS".into(),
+        Seen::Missing => "NOT PROVED, without which most providers refuse it".into(),
+        Seen::Unknown(reason) => format!("not looked up ({reason})"),
+    }
+}
 
 /// What would be deployed.
 #[derive(Serialize)]
@@ -140,6 +148,8 @@ struct Planned<'a> {
     held: Money,
     /// `None` where a channel is open already.
     budget: Option<&'a Budget>,
+    /// The host names that it brings, and the records that prove them.
+    hosts: &'a [BroughtHost],
 }
 
 impl<'a> Planned<'a> {
@@ -158,6 +168,7 @@ impl<'a> Planned<'a> {
             deposit: plan.token.money(plan.payment.cost()),
             held: plan.token.money(plan.held),
             budget,
+            hosts: &plan.hosts,
         }
     }
 }
@@ -168,14 +179,18 @@ impl fmt::Display for Planned<'_> {
         if self.unattested {
             writeln!(f, "  unattested  {UNATTESTED}")?;
         }
+        for BroughtHost { host, record, text, seen } in self.hosts {
+            writeln!(f, "  brings      {host}: {}", display_seen(seen))?;
+            writeln!(f, "  proved by   TXT {record} \"{text}\"")?;
+        }
         writeln!(f, "  would cost  {}", self.cost)?;
         let enough = if self.held.amount < self.deposit.amount { ": TOO LITTLE" } else { "" };
-        let account = format!("the account holds {}{enough}", self.held);
+        let account = format!("the account holds {:.6}{enough}", self.held);
         match self.budget {
-            None => write!(f, "  pays in     {} into the channel that is open; {account}", self.deposit),
+            None => write!(f, "  pays in     {:.6} into the channel that is open; {account}", self.deposit),
             Some(budget) => {
                 let lasts = budget.lasts.map_or_else(|| "for ever".into(), display_seconds);
-                writeln!(f, "  pays in     {}, at least {lasts}; {account}", self.deposit)?;
+                writeln!(f, "  pays in     {:.6}, at least {lasts}; {account}", self.deposit)?;
                 let delay = display_seconds(budget.unlock_delay);
                 write!(f, "  comes back  what is not used, {delay} after `apocryph unlock`")
             }

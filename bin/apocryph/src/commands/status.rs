@@ -72,9 +72,17 @@ impl Funds {
     /// How much is left, for a table.
     fn left(&self) -> String {
         match self {
-            Self::Open { left, .. } | Self::Unlocking { left, .. } => left.to_string(),
+            Self::Open { left, .. } | Self::Unlocking { left, .. } => format!("{left:.6}"),
             Self::Closed => "none".into(),
             Self::Unknown { .. } => "?".into(),
+        }
+    }
+
+    /// Why the chain says nothing.
+    fn problem(&self) -> Option<&String> {
+        match self {
+            Self::Unknown { problem } => Some(problem),
+            _ => None,
         }
     }
 
@@ -98,14 +106,14 @@ impl fmt::Display for Funds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Open { left, lasts: Some(lasts) } => {
-                write!(f, "{left} left, at least {}", display_seconds(*lasts))
+                write!(f, "{left:.6} left, at least {}", display_seconds(*lasts))
             }
-            Self::Open { left, lasts: None } => write!(f, "{left} left"),
-            Self::Unlocking { left, seconds: Some(0) } => write!(f, "{left} can be withdrawn"),
+            Self::Open { left, lasts: None } => write!(f, "{left:.6} left"),
+            Self::Unlocking { left, seconds: Some(0) } => write!(f, "{left:.6} can be withdrawn"),
             Self::Unlocking { left, seconds: Some(seconds) } => {
-                write!(f, "{left} locked for another {}", display_seconds(*seconds))
+                write!(f, "{left:.6} locked for another {}", display_seconds(*seconds))
             }
-            Self::Unlocking { left, seconds: None } => write!(f, "{left} being unlocked"),
+            Self::Unlocking { left, seconds: None } => write!(f, "{left:.6} being unlocked"),
             Self::Closed => f.write_str("no channel is open"),
             Self::Unknown { problem } => write!(f, "unknown: {problem}"),
         }
@@ -138,6 +146,7 @@ impl View {
             Some(PodPhase::Running) => "running",
             Some(PodPhase::Evicted) => "evicted",
             Some(PodPhase::Removed) => "removed",
+            Some(PodPhase::Ending) => "ending",
             None => "unknown",
         }
     }
@@ -172,11 +181,8 @@ impl fmt::Display for View {
 #[serde(transparent)]
 struct Views(Vec<View>);
 
-impl fmt::Display for Views {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return f.write_str("no pods: `apocryph deploy` makes one");
-        }
+impl Views {
+    fn table(&self) -> Table {
         let mut table = Table::new();
         table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(["NAME", "STATE", "REPLICAS", "PROVIDER", "MONEY LEFT", "LASTS", "REACHED AT"]);
@@ -192,6 +198,56 @@ impl fmt::Display for Views {
                 reached.join("\n"),
             ]);
         }
-        write!(f, "{}", table.trim_fmt())
+        table
+    }
+}
+
+/// A table of the pods, then why provider or chain say nothing of some.
+impl fmt::Display for Views {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("no pods: `apocryph deploy` makes one");
+        }
+        write!(f, "{}", self.table().trim_fmt())?;
+        for view in &self.0 {
+            for problem in view.provider_problem.iter().chain(view.money.problem()) {
+                write!(f, "\n{}: {problem}", view.name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use apocryph_model::Amount;
+
+    fn view(name: &str, phase: Option<PodPhase>, money: Funds, problem: Option<&str>) -> View {
+        View {
+            name: name.parse().unwrap(),
+            provider: Address([0x11; 20]),
+            provider_name: "lowlands".into(),
+            unattested: true,
+            phase,
+            replicas: phase.map(|_| 1),
+            endpoints: vec![],
+            channel: ChannelId([0x22; 32]),
+            money,
+            last_error: None,
+            provider_problem: problem.map(Into::into),
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_has_its_reason_below_the_table() {
+        let left = Money { amount: Amount(4_200_000), decimals: 6, symbol: "USDC".into() };
+        let open = Funds::Open { left, lasts: Some(7200) };
+        let unknown = Funds::Unknown { problem: "the endpoint does not answer".into() };
+        let listed = [
+            view("web", Some(PodPhase::Running), open, None),
+            view("db", None, unknown, Some("the connection to the provider broke")),
+        ];
+        insta::assert_snapshot!(Views(listed.into()).to_string());
     }
 }

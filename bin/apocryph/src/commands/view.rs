@@ -35,7 +35,7 @@ impl fmt::Display for Cost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} an hour idle to {} at most; {} to {} a month",
+            "{:.6} an hour idle to {:.6} at most; {:.6} to {:.6} a month",
             self.idle_per_hour, self.full_per_hour, self.idle_per_month, self.full_per_month
         )
     }

@@ -50,6 +50,9 @@ impl Bars {
             Event::SourceTrouble { source, problem } => {
                 self.note(&format!("- {:16} {}", Step::Provision, Event::source_trouble(&source, &problem)));
             }
+            Event::HostNotSeen { host } => {
+                self.note(&format!("- {:16} {}", Step::SelectProvider, host.advice().unwrap_or_default()));
+            }
             Event::StillOpen { name, balance, .. } => {
                 self.note(&format!("- {:16} {}", Step::OpenChannel, Event::advice_on_open(&name, &balance)));
             }

@@ -34,6 +34,9 @@ impl Lines {
             Event::SourceTrouble { source, problem } => {
                 format!("{:16} {}", Step::Provision, Event::source_trouble(&source, &problem))
             }
+            Event::HostNotSeen { host } => {
+                format!("{:16} {}", Step::SelectProvider, host.advice().unwrap_or_default())
+            }
             Event::StillOpen { name, balance, .. } => {
                 format!("{:16} {}", Step::OpenChannel, Event::advice_on_open(&name, &balance))
             }

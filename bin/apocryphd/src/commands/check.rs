@@ -38,6 +38,7 @@ pub(crate) async fn check(settings: &Settings, printer: &Printer) -> Result<(), 
     lacks.extend(link(settings));
     lacks.extend(prices(settings));
     lacks.extend(reachable(settings));
+    lacks.extend(dns(settings).await);
     match keys::account(settings) {
         Ok(key) => match world::chain(settings, key) {
             Ok(evm) => lacks.extend(chain(settings, &evm).await),
@@ -136,6 +137,15 @@ fn prices(settings: &Settings) -> Option<Lack> {
 fn reachable(settings: &Settings) -> Option<Lack> {
     let missing = settings.p2p_external().is_empty();
     missing.then(|| fatal("an address by which others reach this node", "set network.external"))
+}
+
+/// Pods that bring no host name of their own do without.
+async fn dns(settings: &Settings) -> Option<Lack> {
+    let problem = settings.dns()?.check().await.err()?;
+    Some(advice(
+        format!("the DNS, by which publishers prove host names of their own: {problem}"),
+        "set gateway.resolver, or gateway.host-names = \"first-come\" where publishers trust one another",
+    ))
 }
 
 async fn chain(settings: &Settings, evm: &Evm) -> Vec<Lack> {

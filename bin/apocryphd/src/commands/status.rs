@@ -46,14 +46,19 @@ fn from_ledger(settings: &Settings) -> Result<Overview, Failure> {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Overview { provider, pods, chain_answers, .. } = &self.overview;
+        let Overview { provider, pods, chain_answers, waits_for, .. } = &self.overview;
         writeln!(f, "provider  {provider}")?;
-        writeln!(
-            f,
-            "daemon    {}",
-            if self.running { "runs" } else { "does not run; this is what its ledger says" }
-        )?;
-        if self.running && !chain_answers {
+        match (self.running, waits_for) {
+            (false, _) => writeln!(f, "daemon    does not run; this is what its ledger says")?,
+            (true, None) => writeln!(f, "daemon    runs")?,
+            (true, Some(cause)) => {
+                writeln!(
+                    f,
+                    "daemon    starts, and pods are as they were: {cause}; this is what its ledger says"
+                )?;
+            }
+        }
+        if self.running && waits_for.is_none() && !chain_answers {
             writeln!(f, "chain     does not answer: nothing is ended for that, and nothing claimed")?;
         }
         writeln!(f, "pods      {}", pods.len())?;
@@ -87,8 +92,11 @@ impl Status {
 
 fn state(pod: &PodOverview) -> String {
     match &pod.state {
-        PodState::Live if pod.replicas == 0 => "at zero".into(),
-        PodState::Live => format!("{} running", pod.replicas),
+        PodState::Live => match pod.replicas {
+            None => "lives".into(),
+            Some(0) => "at zero".into(),
+            Some(replicas) => format!("{replicas} running"),
+        },
         PodState::OutOfFunds { .. } => "out of funds".into(),
         PodState::Evicted(reason) => format!("evicted: {reason}"),
         PodState::Removed => "removed".into(),

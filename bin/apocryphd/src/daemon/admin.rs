@@ -1,11 +1,21 @@
 //! The operator's socket: whoever connects is told the overview, as JSON, and nothing else.
 
+use super::health::Readiness;
 use crate::failure::Failure;
+use apocryph_ledger::Ledger;
+use apocryph_model::Address;
 use apocryph_provider::{Overview, Provider};
-use std::{fs, io, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
+use std::{
+    fs, io,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{UnixListener, UnixStream},
+    sync::watch,
+    task::spawn_blocking,
 };
 use tracing::warn;
 
@@ -26,11 +36,37 @@ pub(super) fn listen(path: &Path) -> Result<UnixListener, Failure> {
     bind().map_err(Failure::file(path))
 }
 
-pub(super) async fn serve(listener: UnixListener, provider: Arc<Provider>) {
+/// What the operator is told.
+pub(super) struct Desk {
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) account: Address,
+    pub(super) token: Address,
+    pub(super) readiness: watch::Receiver<Readiness>,
+    /// Once there is one.
+    pub(super) provider: Arc<OnceLock<Arc<Provider>>>,
+}
+
+impl Desk {
+    async fn overview(&self) -> io::Result<Overview> {
+        if let Some(provider) = self.provider.get() {
+            return provider.overview().await.map_err(io::Error::other);
+        }
+        let (ledger, account, token) = (self.ledger.clone(), self.account, self.token);
+        let read = spawn_blocking(move || Overview::of_ledger(&ledger, account, token)).await;
+        let overview = read.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        let waits_for = match &*self.readiness.borrow() {
+            Readiness::Ready => None,
+            Readiness::Waits(cause) => Some(cause.clone()),
+        };
+        Ok(Overview { waits_for, ..overview })
+    }
+}
+
+pub(super) async fn serve(listener: UnixListener, desk: Desk) {
     loop {
         let answered = async {
             let (stream, _) = listener.accept().await?;
-            answer(stream, &provider).await
+            answer(stream, &desk).await
         };
         if let Err(problem) = answered.await {
             warn!(%problem, "the operator could not be answered");
@@ -38,8 +74,8 @@ pub(super) async fn serve(listener: UnixListener, provider: Arc<Provider>) {
     }
 }
 
-async fn answer(mut stream: UnixStream, provider: &Provider) -> io::Result<()> {
-    let overview = provider.overview().await.map_err(io::Error::other)?;
+async fn answer(mut stream: UnixStream, desk: &Desk) -> io::Result<()> {
+    let overview = desk.overview().await?;
     stream.write_all(&serde_json::to_vec(&overview)?).await?;
     stream.shutdown().await
 }

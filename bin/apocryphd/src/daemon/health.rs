@@ -23,6 +23,15 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// Upper bounds of the histograms' buckets, in seconds: from a warm request to a slow start.
 const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
 
+/// Whether requests are to come to this process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    /// They are.
+    Ready,
+    /// Not while this is so.
+    Waits(String),
+}
+
 /// Takes the meters of the whole process; before anything that has some is made.
 pub(crate) fn install_meters() -> PrometheusHandle {
     let builder = PrometheusBuilder::new();
@@ -36,8 +45,12 @@ pub(crate) fn install_meters() -> PrometheusHandle {
     handle
 }
 
-/// Answers for as long as it is polled; `ready` tells whether requests are to come to this process.
-pub(crate) async fn serve(listener: TcpListener, meters: PrometheusHandle, ready: watch::Receiver<bool>) {
+/// Answers for as long as it is polled.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    meters: PrometheusHandle,
+    ready: watch::Receiver<Readiness>,
+) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut upkeep = interval(UPKEEP);
     loop {
@@ -64,11 +77,11 @@ pub(crate) async fn serve(listener: TcpListener, meters: PrometheusHandle, ready
 async fn converse(
     stream: TcpStream,
     meters: PrometheusHandle,
-    ready: watch::Receiver<bool>,
+    ready: watch::Receiver<Readiness>,
     _place: OwnedSemaphorePermit,
 ) {
     let service = service_fn(|request| {
-        let response = answer(&request, &meters, *ready.borrow());
+        let response = answer(&request, &meters, &ready.borrow());
         async move { Ok::<_, Infallible>(response) }
     });
     let mut http = hyper::server::conn::http1::Builder::new();
@@ -78,10 +91,16 @@ async fn converse(
     }
 }
 
-fn answer(request: &Request<Incoming>, meters: &PrometheusHandle, ready: bool) -> Response<Full<Bytes>> {
+fn answer(
+    request: &Request<Incoming>,
+    meters: &PrometheusHandle,
+    ready: &Readiness,
+) -> Response<Full<Bytes>> {
     let (status, text) = match request.uri().path() {
-        "/readyz" if !ready => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".into()),
-        "/readyz" => (StatusCode::OK, "ready\n".into()),
+        "/readyz" => match ready {
+            Readiness::Ready => (StatusCode::OK, "ready\n".into()),
+            Readiness::Waits(cause) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {cause}\n")),
+        },
         "/healthz" => (StatusCode::OK, "ok\n".into()),
         "/metrics" => (StatusCode::OK, meters.render()),
         _ => (StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics\n".into()),

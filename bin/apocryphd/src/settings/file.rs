@@ -179,6 +179,16 @@ table! {
     }
 }
 
+/// Whose a host name is that a publisher brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum HostNames {
+    /// Whose the DNS says that it is.
+    Dns,
+    /// Whose pod came first.
+    FirstCome,
+}
+
 table! {
     /// The door to the pods.
     Gateway {
@@ -186,6 +196,8 @@ table! {
         token_file: Option<PathBuf> = None,
         lease: Span = seconds(10),
         domain: Option<Hostname> = None,
+        host_names: HostNames = HostNames::Dns,
+        resolver: Option<Listener> = None,
         public_address: Option<IpAddr> = None,
         public_port: Option<u16> = None,
         tcp_ports: Ports = Ports(30_000..=32_767),

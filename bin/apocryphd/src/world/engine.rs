@@ -6,7 +6,7 @@ use crate::{
     world::StoredBlobs,
 };
 use apocryph_embedded::EmbeddedEngine;
-use apocryph_kubernetes::{KubernetesEngine, NodeImage, NodeRegistry, Shipped};
+use apocryph_kubernetes::{ClusterError, KubernetesEngine, NodeImage, NodeRegistry, Shipped};
 use apocryph_model::Digest;
 use apocryph_oci::registry::{self, Decryption, Grants, NodeImages};
 use apocryph_provider::{Engine, EngineError};
@@ -21,6 +21,19 @@ pub(crate) enum OpenEngine {
     Embedded(Arc<EmbeddedEngine>),
     /// A cluster.
     Kubernetes(Arc<KubernetesEngine>),
+}
+
+/// Returns once what the engine stands on is there, where that is not this machine; `waits` is told each time
+/// why it is not yet.
+pub(crate) async fn reach(settings: &Settings, mut waits: impl FnMut(String)) -> Result<(), Failure> {
+    match settings.file.engine.kind {
+        EngineKind::Embedded => Ok(()),
+        EngineKind::Kubernetes => {
+            let kubeconfig = settings.file.kubernetes.kubeconfig.as_deref();
+            let waits = |error: &ClusterError| waits(format!("the cluster is not there: {error}"));
+            Ok(apocryph_kubernetes::reach(kubeconfig, waits).await?)
+        }
+    }
 }
 
 impl OpenEngine {

@@ -1,12 +1,11 @@
 //! The provider, as the gateway scales pods by it.
 
-use apocryph_gateway::{Backend, Pods, StopError, WakeError};
-use apocryph_model::{ChannelId, Fault, Who};
+use apocryph_gateway::{Backend, End, Pods, StopError, WakeError};
+use apocryph_model::ChannelId;
 use apocryph_provider::{EngineError, Provider, Replica, WakeRefusal};
 use async_trait::async_trait;
 use std::{
     future,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::{Arc, OnceLock, Weak},
 };
 use tracing::warn;
@@ -33,11 +32,9 @@ impl EnginePods {
     }
 }
 
-/// A replica as the gateway knows it: its id is unique among all that ever were.
+/// A replica as the gateway knows it.
 pub(crate) fn backend_of(replica: &Replica) -> Backend {
-    let mut hasher = DefaultHasher::new();
-    replica.id.hash(&mut hasher);
-    Backend { run: hasher.finish(), address: replica.address }
+    Backend::of_replica(&replica.id, replica.address)
 }
 
 #[async_trait]
@@ -71,7 +68,7 @@ impl Pods for EnginePods {
         }
     }
 
-    async fn died(&self, pod: ChannelId, backend: Backend) -> WakeError {
+    async fn died(&self, pod: ChannelId, backend: Backend) -> End {
         let died = async {
             match (self.provider(), self.replica(pod, backend).await?) {
                 (Some(provider), Some(replica)) => provider.ended(pod, &replica.id).await,
@@ -79,8 +76,8 @@ impl Pods for EnginePods {
             }
         };
         match died.await {
-            Ok(Some(fault)) => failed(fault),
-            Ok(None) => WakeError::Removed,
+            Ok(Some(fault)) => fault.into(),
+            Ok(None) => End::Died(WakeError::Removed),
             Err(error) => {
                 // Unknown is not ended: whoever dials finds out.
                 warn!(%error, pod = pod.short(), "the end of a replica cannot be told");
@@ -94,20 +91,8 @@ fn refused(refusal: WakeRefusal) -> WakeError {
     match refusal {
         WakeRefusal::OutOfFunds => WakeError::OutOfFunds,
         WakeRefusal::Removed => WakeError::Removed,
-        WakeRefusal::Engine(EngineError::Pod(fault) | EngineError::Host(fault)) => failed(fault),
+        WakeRefusal::Engine(EngineError::Pod(fault) | EngineError::Host(fault)) => fault.into(),
         WakeRefusal::Engine(error @ EngineError::Unknown) => WakeError::Engine(error.into()),
-    }
-}
-
-fn failed(fault: Fault) -> WakeError {
-    match (fault.who, fault.code.as_str()) {
-        (_, "out-of-memory") => WakeError::OutOfMemory { reason: fault.text },
-        (_, "container-ended") => WakeError::Exited { reason: fault.text },
-        (_, "memory-full") => WakeError::NoRoom { resource: "memory".into() },
-        (_, "disk-full") => WakeError::NoRoom { resource: "disk space".into() },
-        (_, "addresses-used-up") => WakeError::NoRoom { resource: "addresses".into() },
-        (Who::Publisher, _) => WakeError::Image { reason: fault.text },
-        _ => WakeError::Engine(fault.into()),
     }
 }
 
@@ -116,13 +101,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_waits_is_told_whose_fault_it_is() {
-        let code = |who, code: &str| failed(Fault::passing(who, code, "text")).code();
-        assert_eq!(code(Who::Publisher, "container-ended"), "exited");
-        assert_eq!(code(Who::Publisher, "out-of-memory"), "out_of_memory");
-        assert_eq!(code(Who::Publisher, "user-unknown"), "image");
-        assert_eq!(code(Who::Provider, "disk-full"), "no_room");
-        assert_eq!(code(Who::Provider, "host-failed"), "engine");
+    fn a_refusal_keeps_its_cause() {
         assert_eq!(refused(WakeRefusal::OutOfFunds).code(), "out_of_funds");
+        assert_eq!(refused(WakeRefusal::Removed).code(), "removed");
+        assert_eq!(refused(WakeRefusal::Engine(EngineError::Unknown)).code(), "engine");
     }
 }

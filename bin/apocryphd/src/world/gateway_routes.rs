@@ -2,7 +2,7 @@
 
 use super::{
     gateway_pods::backend_of,
-    host_names::{is_own_name, own_name},
+    host_names::{is_reserved, own_name},
 };
 use apocryph_gateway::{Backend, Gateway, HttpRoute, PodRoutes, PutError, TcpRoute};
 use apocryph_gateway_link::{Hub, HubError};
@@ -90,14 +90,15 @@ impl GatewayRoutes {
         port: u16,
         host: Option<&Hostname>,
     ) -> Result<HttpRoute, RouteError> {
+        let host = host.cloned().map_or_else(|| self.own_name(pod, spec, port), Ok)?;
+        Ok(HttpRoute { host, container_port: port })
+    }
+
+    /// The name that the pod's port is given where it brings none.
+    fn own_name(&self, pod: ChannelId, spec: &PodSpec, port: u16) -> Result<Hostname, RouteError> {
         let domain = &self.places.domain;
         let own = own_name(&spec.name, port, pod, domain);
-        let own = own.map_err(|error| RouteError::Listen(format!("under {domain}: {error}")))?;
-        let host = host.cloned().unwrap_or_else(|| own.clone());
-        if host != own && is_own_name(&host, domain) {
-            return Err(RouteError::HostTaken(host.to_string()));
-        }
-        Ok(HttpRoute { host, container_port: port })
+        own.map_err(|error| RouteError::Listen(format!("under {domain}: {error}")))
     }
 
     fn check_port(&self, port: u16) -> Result<u16, RouteError> {
@@ -197,6 +198,23 @@ fn refused(error: PutError) -> RouteError {
 
 #[async_trait]
 impl Routes for GatewayRoutes {
+    fn brought(&self, pod: ChannelId, spec: &PodSpec) -> Result<Vec<Hostname>, RouteError> {
+        let domain = &self.places.domain;
+        let mut brought = Vec::new();
+        for port in spec.containers.iter().flat_map(|container| &container.ports) {
+            let Port::Http { container_port, host: Some(host) } = port else { continue };
+            if *host == self.own_name(pod, spec, *container_port)? {
+                continue;
+            }
+            if is_reserved(host, domain) {
+                let (host, domain) = (host.to_string(), domain.to_string());
+                return Err(RouteError::HostReserved { host, domain });
+            }
+            brought.push(host.clone());
+        }
+        Ok(brought)
+    }
+
     async fn put(
         &self,
         pod: ChannelId,
@@ -350,14 +368,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_belongs_to_whom_it_names_or_who_came_first() {
+    async fn a_name_belongs_to_whom_it_names_or_who_has_it() {
         let routes = routes(1..=1);
         let own = routes.put(PODS[0], &http(None), &[], &[]).await.unwrap();
         let Endpoint::Http { host, .. } = &own[0] else { panic!("{own:?}") };
         assert_eq!(host.as_str(), "shop-80-aaaaaaaa.pods.example");
         routes.remove(PODS[0]).await;
-        let stolen = routes.put(PODS[1], &http(Some(host.as_str())), &[], &[]).await;
-        assert_eq!(stolen, Err(RouteError::HostTaken(host.to_string())));
+        let reserved =
+            |host: &str| RouteError::HostReserved { host: host.into(), domain: "pods.example".into() };
+        for name in [host.as_str(), "pods.example", "web.pods.example"] {
+            assert_eq!(routes.brought(PODS[1], &http(Some(name))), Err(reserved(name)));
+        }
+        assert_eq!(routes.brought(PODS[0], &http(Some(host.as_str()))), Ok(vec![]), "its own");
+        assert_eq!(routes.brought(PODS[0], &http(None)), Ok(vec![]));
+        let brought = routes.brought(PODS[0], &http(Some("shop.example"))).unwrap();
+        assert_eq!(brought, ["shop.example".parse().unwrap()]);
         routes.put(PODS[0], &http(Some("shop.example")), &[], &[]).await.unwrap();
         let taken = routes.put(PODS[1], &http(Some("shop.example")), &[], &[]).await;
         assert_eq!(taken, Err(RouteError::HostTaken("shop.example".into())));

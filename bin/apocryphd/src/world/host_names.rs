@@ -14,13 +14,10 @@ pub(crate) fn own_name(
     format!("{pod}-{port}-{}.{domain}", channel.short()).parse()
 }
 
-/// Whether a name has the form of [`own_name`], so that nobody else may ask for it.
-pub(crate) fn is_own_name(name: &Hostname, domain: &Hostname) -> bool {
-    let label = name.as_str().strip_suffix(domain.as_str()).and_then(|rest| rest.strip_suffix('.'));
-    let mut parts = label.unwrap_or_default().rsplitn(3, '-');
-    let hex = |part: &str| part.len() == 8 && part.bytes().all(|b| b.is_ascii_hexdigit());
-    let port = |part: &str| part.parse::<u16>().is_ok();
-    parts.next().is_some_and(hex) && parts.next().is_some_and(port) && parts.next().is_some()
+/// Whether a name is the provider's to give: its own domain, or under it.
+pub(crate) fn is_reserved(name: &Hostname, domain: &Hostname) -> bool {
+    let rest = name.as_str().strip_suffix(domain.as_str());
+    rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 #[cfg(test)]
@@ -28,15 +25,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pods_own_name_is_recognised_and_fits() {
+    fn a_pods_own_name_is_the_providers_to_give_and_fits() {
         let domain: Hostname = "pods.example".parse().unwrap();
         let long = "x".repeat(46) + "-" + &"y".repeat(16);
         for pod in ["web", "a-b", &long] {
             let name = own_name(&pod.parse().unwrap(), 65_535, ChannelId([0xab; 32]), &domain).unwrap();
-            assert!(is_own_name(&name, &domain), "{name}");
+            assert!(is_reserved(&name, &domain), "{name}");
         }
-        for free in ["shop.example", "web.pods.example", "web-80.pods.example", "pods.example"] {
-            assert!(!is_own_name(&free.parse().unwrap(), &domain), "{free}");
+        for reserved in ["pods.example", "web.pods.example", "a.b.pods.example", "WWW.Pods.Example"] {
+            assert!(is_reserved(&reserved.parse().unwrap(), &domain), "{reserved}");
+        }
+        for free in ["shop.example", "mypods.example", "pods.example.org", "ods.example"] {
+            assert!(!is_reserved(&free.parse().unwrap(), &domain), "{free}");
         }
     }
 }

@@ -119,6 +119,14 @@ impl Members {
         self.position(run).map(|at| self.0.swap_remove(at)).is_some()
     }
 
+    /// Routes nothing new to one, on which what is under way goes on; `false` where it was not known.
+    pub(super) fn retire(&mut self, run: u64) -> bool {
+        let Some(at) = self.position(run) else { return false };
+        self.0[at].standing = Standing::Retired;
+        self.0.retain(|member| member.backend.run != run || member.in_flight > 0);
+        true
+    }
+
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }

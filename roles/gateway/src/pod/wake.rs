@@ -1,10 +1,10 @@
 //! The step `wake`: a pod is started, its replicas are watched.
 
 use super::{Pod, members::Unwatched};
-use crate::{Backend, WakeError, endpoint::Endpoint};
+use crate::{Backend, End, WakeError, endpoint::Endpoint};
 use futures::future::join_all;
 use std::{future::pending, net::SocketAddr, sync::Arc};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{info, instrument, warn};
 
@@ -66,9 +66,23 @@ impl Pod {
             pending::<()>().await;
         };
         tokio::select! {
-            cause = self.environment.pods.died(self.id, backend) => self.lost(backend, cause),
+            end = self.environment.pods.died(self.id, backend) => match end {
+                End::Died(cause) => self.lost(backend, cause),
+                End::Leaving => self.leaves(backend).await,
+            },
             () = listening => {}
         }
+    }
+
+    /// Others are ending a replica: it is cut off when nothing is under way there any more, which ends this too,
+    /// or that takes too long.
+    async fn leaves(&self, backend: Backend) {
+        info!(pod = %self.id.short(), run = backend.run, "a replica is ended by others");
+        self.state().leaves(backend.run);
+        self.changes.send_replace(());
+        sleep(self.environment.config.drain).await;
+        self.state().cut_off(backend.run);
+        self.changes.send_replace(());
     }
 
     async fn listen(&self, backend: Backend, port: u16, gone: &CancellationToken) {

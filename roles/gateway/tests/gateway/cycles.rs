@@ -5,7 +5,7 @@ use crate::{
     client::{ask, get},
     world::{HOST, POD, restless},
 };
-use apocryph_gateway::{Backend, Config, Gateway, Pods, StopError, WakeError};
+use apocryph_gateway::{Backend, Config, End, Gateway, Pods, StopError, WakeError};
 use apocryph_model::ChannelId;
 use async_trait::async_trait;
 use futures::future::join_all;
@@ -51,7 +51,7 @@ impl Pods for OneApp {
 
     fn unheard(&self, _: ChannelId, _: u16) {}
 
-    async fn died(&self, _: ChannelId, _: Backend) -> WakeError {
+    async fn died(&self, _: ChannelId, _: Backend) -> End {
         pending().await
     }
 }

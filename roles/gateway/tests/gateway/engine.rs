@@ -1,11 +1,10 @@
 //! An engine that does as it is told and remembers what it was asked.
 
-use apocryph_gateway::{Backend, Pods, StopError, WakeError};
+use apocryph_gateway::{Backend, End, Pods, StopError, WakeError};
 use apocryph_model::ChannelId;
 use async_trait::async_trait;
 use std::{
     collections::HashMap,
-    future::pending,
     net::IpAddr,
     sync::{Mutex, MutexGuard},
 };
@@ -38,6 +37,7 @@ pub(crate) struct Engine {
     wakes_pass: watch::Sender<bool>,
     stops_pass: watch::Sender<bool>,
     dead: watch::Sender<Vec<u64>>,
+    leaving: watch::Sender<Vec<u64>>,
 }
 
 impl Engine {
@@ -47,6 +47,7 @@ impl Engine {
             wakes_pass: watch::Sender::new(true),
             stops_pass: watch::Sender::new(true),
             dead: watch::Sender::default(),
+            leaving: watch::Sender::default(),
         }
     }
 
@@ -101,6 +102,12 @@ impl Engine {
     pub(crate) fn kill(&self, pod: ChannelId, run: u64) {
         self.script().running.entry(pod).or_default().retain(|backend| backend.run != run);
         self.dead.send_modify(|dead| dead.push(run));
+    }
+
+    /// A replica is ended by others.
+    pub(crate) fn leave(&self, pod: ChannelId, run: u64) {
+        self.script().running.entry(pod).or_default().retain(|backend| backend.run != run);
+        self.leaving.send_modify(|leaving| leaving.push(run));
     }
 
     fn start(&self, pod: ChannelId, replicas: u32) -> Result<Vec<Backend>, WakeError> {
@@ -158,11 +165,15 @@ impl Pods for Engine {
         self.script().asked.push(Asked::Unheard(pod, port));
     }
 
-    async fn died(&self, _: ChannelId, backend: Backend) -> WakeError {
-        let mut dead = self.dead.subscribe();
-        if dead.wait_for(|dead| dead.contains(&backend.run)).await.is_err() {
-            pending::<()>().await;
+    async fn died(&self, _: ChannelId, backend: Backend) -> End {
+        let (mut dead, mut leaving) = (self.dead.subscribe(), self.leaving.subscribe());
+        let is_it = |runs: &Vec<u64>| runs.contains(&backend.run);
+        // The senders live as long as this.
+        tokio::select! {
+            _ = dead.wait_for(is_it) => {
+                End::Died(WakeError::Exited { reason: "container web exited with code 3".into() })
+            }
+            _ = leaving.wait_for(is_it) => End::Leaving,
         }
-        WakeError::Exited { reason: "container web exited with code 3".into() }
     }
 }

@@ -186,6 +186,23 @@ async fn nothing_is_routed_to_a_replica_that_was_taken_out() {
     assert_eq!(world.gateway.retire(POD, Duration::from_secs(60)).await, Drained { cut: 0 });
 }
 
+/// Others end a replica: what is under way there comes to its end or is cut after a while, and whoever comes is
+/// served by another one.
+#[tokio::test]
+async fn what_leaves_is_drained_and_asked_nothing_more() {
+    let world = World::new(Config { drain: Duration::from_millis(300), ..Config::default() }).await;
+    let apps = replicas(&world).await;
+    let stream = send(world.http, get(HOST, "/stream")).await;
+    let leaving = world.engine.running(POD)[0];
+    world.engine.place(POD, &[IpAddr::from([127, 0, 0, 3])]);
+    world.engine.leave(POD, leaving.run);
+    eventually("nothing is routed to it", async || world.gateway.routed(POD) == Some(Vec::new())).await;
+    assert_eq!(world.ask("/").await.body, apps[2].address.to_string());
+    let mut body = stream.into_body();
+    assert!(body.frame().await.unwrap().is_ok(), "it goes on");
+    assert!(body.frame().await.unwrap().is_err(), "and is cut in the end");
+}
+
 #[tokio::test]
 async fn a_removed_pod_ends_what_is_under_way() {
     let (world, _app) = World::with_app(Config::default()).await;

@@ -58,6 +58,23 @@ async fn a_failed_guess_does_not_use_up_the_publishers_nonce() {
 }
 
 #[tokio::test]
+async fn logs_are_of_containers_that_the_pod_has() {
+    let place = Place::new();
+    let alice = Publisher::new(1, "web");
+    alice.deploy(&place).await;
+    let ask = async |container: &str| {
+        let call = alice.signed(alice.statement(&place, Method::Logs));
+        let query = LogQuery { container: Some(container.parse().unwrap()), ..LogQuery::default() };
+        Deployments::logs(&place.provider, call, query).await.map(drop)
+    };
+    let own = alice.spec("web").containers[0].name.clone();
+    assert_eq!(ask(own.as_str()).await, Ok(()));
+    let other = ask("other").await.unwrap_err();
+    assert_eq!(other.code, "no-such-container");
+    assert!(other.text.ends_with(&format!("it has {own}")), "{}", other.text);
+}
+
+#[tokio::test]
 async fn one_publisher_cannot_touch_anothers_pod() {
     let place = Place::new();
     let (alice, mallory) = (Publisher::new(1, "web"), Publisher::new(2, "web"));

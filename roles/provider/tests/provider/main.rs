@@ -5,9 +5,11 @@
 
 mod authorisation;
 mod claiming;
+mod hosts;
 mod metering;
 mod money;
 mod provisioning;
 mod publisher;
 mod reconciling;
+mod routing;
 mod world;

@@ -106,6 +106,30 @@ async fn a_channel_that_ended_evicts_its_pod_once_that_is_sure_and_keeps_the_rea
     }
 }
 
+#[tokio::test]
+async fn a_pod_is_ending_until_nothing_of_it_is_left() {
+    let place = Place::new();
+    let (alice, bob) = (Publisher::new(1, "web"), Publisher::new(2, "web"));
+    for publisher in [&alice, &bob] {
+        publisher.deploy(&place).await;
+        place.provider.wake(publisher.channel(), 1).await.unwrap();
+    }
+    place.double.state().channels.remove(&alice.channel());
+    place.double.state().failing.insert(Failing::Remove);
+    place.reconcile_twice().await;
+    assert_eq!(bob.remove(&place).await.unwrap_err().code, "busy");
+    let ending = alice.status(&place).await;
+    assert_eq!(ending.phase, PodPhase::Ending);
+    assert_eq!(ending.last_error.unwrap().code, "channel-closed", "and why");
+    assert_eq!(bob.status(&place).await.phase, PodPhase::Ending);
+    place.double.state().failing.clear();
+    place.provider.reconcile().await.unwrap();
+    assert_eq!(alice.status(&place).await.phase, PodPhase::Evicted);
+    assert_eq!(bob.status(&place).await.phase, PodPhase::Removed);
+    place.double.state().failing.insert(Failing::Look);
+    assert_eq!(alice.status(&place).await.phase, PodPhase::Ending, "unknown is not gone");
+}
+
 /// Uses up all that the channel holds.
 async fn use_up(place: &Place, channel: ChannelId) {
     place.pass(4_000);

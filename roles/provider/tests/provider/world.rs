@@ -3,12 +3,12 @@
 use apocryph_ledger::Ledger;
 use apocryph_model::{
     Address, Amount, Attestation, Blob, ChainError, Channel, ChannelId, Digest, Endpoint, Fault, Hash32,
-    LogLine, LogQuery, Offering, PeerAddress, PeerId, PodSpec, Price, Resource, Tariff, Terms, TransactionId,
-    Who,
+    HostProof, Hostname, LogLine, LogQuery, Offering, PeerAddress, PeerId, PodSpec, Price, Resource, Tariff,
+    Terms, TransactionId, Who,
 };
 use apocryph_provider::{
-    BlobError, Blobs, Chain, Claim, ClaimPolicy, ClaimReceipt, Clock, Engine, EngineError, EnginePod, Limits,
-    Provider, Reading, Registry, Replica, ReplicaState, RouteError, Routes, Settings, World,
+    BlobError, Blobs, Chain, Claim, ClaimPolicy, ClaimReceipt, Clock, Engine, EngineError, EnginePod,
+    HostProofs, Limits, Provider, Reading, Registry, Replica, ReplicaState, Settings, World,
 };
 use apocryph_seal::EnvelopeKey;
 use async_trait::async_trait;
@@ -36,6 +36,8 @@ pub(crate) enum Failing {
     Prepare,
     Route,
     Remove,
+    /// The engine does not say what is there.
+    Look,
     Sample,
     Scale,
     Forget,
@@ -70,6 +72,12 @@ pub(crate) struct State {
     pub(crate) routed: BTreeMap<ChannelId, Vec<Endpoint>>,
     pub(crate) admitted: BTreeMap<ChannelId, BTreeSet<Digest>>,
     pub(crate) fenced: Vec<ChannelId>,
+    /// What the DNS says; where it says nothing sure, `None`.
+    pub(crate) host_proofs: BTreeMap<Hostname, Option<Vec<HostProof>>>,
+    /// How often the DNS was asked.
+    pub(crate) questions: u32,
+    /// Whether host names are whose pod came first.
+    pub(crate) first_come: bool,
 }
 
 #[derive(Clone, Default)]
@@ -80,7 +88,7 @@ impl Double {
         self.0.lock().unwrap()
     }
 
-    fn fails(&self, what: Failing) -> bool {
+    pub(crate) fn fails(&self, what: Failing) -> bool {
         self.state().failing.contains(&what)
     }
 }
@@ -177,12 +185,14 @@ impl Place {
 
 fn provider(double: &Double, ledger: &Arc<Ledger>) -> Arc<Provider> {
     let shared = Arc::new(double.clone());
+    let proofs = (!double.state().first_come).then(|| shared.clone() as Arc<dyn HostProofs>);
     let world = World {
         engine: shared.clone(),
         chain: shared.clone(),
         blobs: shared.clone(),
         registry: shared.clone(),
         routes: shared.clone(),
+        host_proofs: proofs,
         ledger: ledger.clone(),
         clock: shared,
     };
@@ -248,6 +258,9 @@ impl Engine for Double {
     }
 
     async fn pods(&self) -> Result<Vec<ChannelId>, EngineError> {
+        if self.fails(Failing::Look) {
+            return Err(EngineError::Host(Fault::passing(Who::Provider, "cluster-unreachable", "away")));
+        }
         Ok(self.state().prepared.keys().copied().collect())
     }
 
@@ -434,32 +447,5 @@ impl Registry for Double {
 
     fn dismiss(&self, pod: ChannelId) {
         self.state().admitted.remove(&pod);
-    }
-}
-
-#[async_trait]
-impl Routes for Double {
-    async fn put(
-        &self,
-        pod: ChannelId,
-        _spec: &PodSpec,
-        earlier: &[Endpoint],
-        _running: &[Replica],
-    ) -> Result<Vec<Endpoint>, RouteError> {
-        if self.fails(Failing::Route) {
-            return Err(RouteError::HostTaken("shop.example".into()));
-        }
-        let given = Endpoint::Tcp { address: ([127, 0, 0, 1], 30_001).into(), container_port: 80 };
-        let endpoints = if earlier.is_empty() { vec![given] } else { earlier.to_vec() };
-        self.state().routed.insert(pod, endpoints.clone());
-        Ok(endpoints)
-    }
-
-    async fn fence(&self, pod: ChannelId) {
-        self.state().fenced.push(pod);
-    }
-
-    async fn remove(&self, pod: ChannelId) {
-        self.state().routed.remove(&pod);
     }
 }

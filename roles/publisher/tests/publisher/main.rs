@@ -5,6 +5,7 @@
 mod chain;
 mod cutting_off;
 mod deploying;
+mod hosts;
 mod money;
 mod peers;
 mod selecting;

@@ -83,6 +83,9 @@ async fn money_comes_back_after_the_delay_and_not_before() {
     assert!(matches!(error, Error::Money(MoneyError::Unlocking)), "{error}");
     world.chain.0.lock().unwrap().now += 3600;
     let withdrawn = world.publisher.withdraw(&name()).await.unwrap().unwrap();
+    assert_eq!(world.publisher.withdraw(&name()).await, Ok(None), "a repeat has nothing left to do");
+    let other = world.publisher.withdraw(&"other".parse().unwrap()).await;
+    assert!(matches!(other, Err(Error::NotDeployed(_))), "{other:?}");
     let books = world.chain.0.lock().unwrap();
     assert_eq!(books.held, held.saturating_add(withdrawn.refund.amount));
     assert_eq!(world.deployments.find(&name()).unwrap(), None);
@@ -116,7 +119,8 @@ async fn removing_asks_the_provider_then_unlocks_and_repeats_harmlessly() {
     assert_eq!((again.at, again.transaction), (unlocking.at, None));
     world.chain.0.lock().unwrap().now += 3600;
     world.publisher.withdraw(&name()).await.unwrap();
-    let error = world.publisher.remove(&name()).await.unwrap_err();
+    assert_eq!(world.publisher.remove(&name()).await.unwrap().unlocking, None);
+    let error = world.publisher.remove(&"other".parse().unwrap()).await.unwrap_err();
     assert_eq!(error.fault().code, "not-deployed");
 }
 

@@ -1,6 +1,6 @@
 //! Deployments in memory; the contents of envelopes are kept beside.
 
-use apocryph_model::Name;
+use apocryph_model::{Address, Name};
 use apocryph_publisher::{Deployment, Deployments, LocalBlob, Lock, StateError};
 use apocryph_seal::sha256;
 use std::{
@@ -13,6 +13,7 @@ use std::{
 pub(crate) struct MemoryDeployments {
     pub(crate) kept: Mutex<BTreeMap<Name, Deployment>>,
     pub(crate) specs: Mutex<BTreeMap<Name, Vec<u8>>>,
+    ended: Mutex<BTreeMap<Name, Address>>,
     locks: Arc<Mutex<BTreeSet<Name>>>,
 }
 
@@ -51,6 +52,13 @@ impl Deployments for MemoryDeployments {
         self.kept.lock().unwrap().remove(name);
         self.specs.lock().unwrap().remove(name);
         Ok(())
+    }
+    fn end(&self, deployment: &Deployment) -> Result<(), StateError> {
+        self.ended.lock().unwrap().insert(deployment.name.clone(), deployment.publisher);
+        self.forget(&deployment.name)
+    }
+    fn ended(&self, name: &Name) -> Result<Option<Address>, StateError> {
+        Ok(self.ended.lock().unwrap().get(name).copied())
     }
     fn images(&self, _: &Name) -> Result<PathBuf, StateError> {
         Ok(PathBuf::from("images"))

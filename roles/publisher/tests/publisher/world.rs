@@ -6,12 +6,12 @@ use crate::{
     state::MemoryDeployments,
 };
 use apocryph_model::{
-    Bytes, Constraints, Container, Digest, EnvValue, Manifest, Millicores, Name, Offering, Port, Resources,
-    Scale, SecretSource, Volume, VolumeSource,
+    Bytes, Constraints, Container, Digest, DnsError, EnvValue, HostProof, Hostname, Manifest, Millicores,
+    Name, Offering, Port, Resources, Scale, SecretSource, Volume, VolumeSource,
 };
 use apocryph_publisher::{
-    EncryptedImage, Event, Evidence, ImageError, Images, LocalBlob, Order, Preferences, Publisher, Reporter,
-    ResolvedImage, Secrets, Step, Timer,
+    EncryptedImage, Event, Evidence, HostProofs, ImageError, Images, LocalBlob, Order, Preferences,
+    Publisher, Reporter, ResolvedImage, Secrets, Step, Timer,
 };
 use apocryph_seal::sha256;
 use async_trait::async_trait;
@@ -103,7 +103,19 @@ impl Timer for PatientTimer {
     }
 }
 
+/// What the DNS says of every host name; nothing sure at first.
+#[derive(Default)]
+pub(crate) struct MemoryProofs(pub(crate) Mutex<Option<Vec<HostProof>>>);
+
+#[async_trait]
+impl HostProofs for MemoryProofs {
+    async fn of(&self, _: &Hostname) -> Result<Vec<HostProof>, DnsError> {
+        self.0.lock().unwrap().clone().ok_or(DnsError::Silent)
+    }
+}
+
 pub(crate) struct World {
+    pub(crate) host_proofs: Arc<MemoryProofs>,
     pub(crate) timer: Arc<PatientTimer>,
     pub(crate) chain: Arc<MemoryChain>,
     pub(crate) network: Arc<MemoryNetwork>,
@@ -121,6 +133,7 @@ impl World {
         let deployments = Arc::new(MemoryDeployments::default());
         let images = Arc::new(MemoryImages::default());
         let recorder = Arc::new(Recorder::default());
+        let host_proofs = Arc::new(MemoryProofs::default());
         let timer = Arc::new(PatientTimer::default());
         chain.0.lock().unwrap().offerings = offerings.to_vec();
         for offering in offerings {
@@ -134,10 +147,11 @@ impl World {
             deployments: deployments.clone(),
             secrets: Arc::new(MemorySecrets),
             signer: Arc::new(NoSigner),
+            host_proofs: host_proofs.clone(),
             timer: timer.clone(),
             reporter: recorder.clone(),
         };
-        Self { timer, chain, network, deployments, images, recorder, publisher }
+        Self { host_proofs, timer, chain, network, deployments, images, recorder, publisher }
     }
 
     pub(crate) fn one() -> Self {
@@ -185,6 +199,16 @@ impl World {
             _ => None,
         };
         events.iter().filter_map(name).collect()
+    }
+
+    /// The advice on host names that are not proved.
+    pub(crate) fn host_advice(&self) -> Vec<String> {
+        let events = std::mem::take(&mut *self.recorder.0.lock().unwrap());
+        let advice = |event: &Event| match event {
+            Event::HostNotSeen { host } => host.advice(),
+            _ => None,
+        };
+        events.iter().filter_map(advice).collect()
     }
 
     /// The channels that were said to be open after a failure.

@@ -43,6 +43,7 @@ impl From<PodPhase> for wire::PodPhase {
             PodPhase::Running => Self::Running,
             PodPhase::Evicted => Self::Evicted,
             PodPhase::Removed => Self::Removed,
+            PodPhase::Ending => Self::Ending,
         }
     }
 }
@@ -58,6 +59,7 @@ impl TryFrom<wire::PodPhase> for PodPhase {
             wire::PodPhase::Running => Self::Running,
             wire::PodPhase::Evicted => Self::Evicted,
             wire::PodPhase::Removed => Self::Removed,
+            wire::PodPhase::Ending => Self::Ending,
         })
     }
 }

@@ -135,7 +135,8 @@ fn statuses_cross_whole() {
         last_error: Some(Fault::passing(Who::Chain, "x", "y")),
     };
     let bare = PodStatus { channel: None, spec: None, last_error: None, ..full.clone() };
-    for status in [full, bare] {
+    let ending = PodStatus { phase: PodPhase::Ending, ..full.clone() };
+    for status in [full, bare, ending] {
         assert_eq!(PodStatus::try_from(wire::StatusReply::from(&status)), Ok(status));
     }
 }

@@ -86,6 +86,19 @@ impl State {
         }
     }
 
+    /// Others are ending a replica: nothing new is routed to it, and what is under way there goes on.
+    pub(in crate::pod) fn leaves(&mut self, run: u64) {
+        if self.members.retire(run) && self.members.active() == 0 {
+            self.members.unfence();
+            self.serve_nothing_else();
+        }
+    }
+
+    /// Cuts what is under way on a replica that has left.
+    pub(in crate::pod) fn cut_off(&mut self, run: u64) {
+        self.members.remove(run);
+    }
+
     pub(super) fn settled(&self) -> bool {
         matches!(self.scaling, Scaling::Settled | Scaling::GrowsAgainAt(_))
     }

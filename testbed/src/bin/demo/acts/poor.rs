@@ -23,8 +23,6 @@ pub(crate) async fn act(record: &mut Record, stage: &mut Stage) -> Result<()> {
     let said = stage.until_phase(POD, "evicted").await?;
     record.step("evict", "provider", start, said.text("/lastError/text")?);
     record.check("a pod out of funds is evicted and says so", "out-of-funds", said.text("/lastError/code")?);
-    // A cluster ends containers a moment after the pod is given up.
-    stage.until_gone(POD).await?;
     record.check("nothing of it runs any more", 0, stage.containers(POD)?.len());
     Ok(())
 }

@@ -1,204 +1,27 @@
 //! The deployment sub-protocol, from a publisher's link to a provider's service.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../nodes/mod.rs"]
 mod nodes;
+mod service;
 
-use apocryph_model::{
-    Address, Amount, Attestation, Blob, Channel, ChannelId, Digest, Endpoint, Fault, Hash32, LogLine,
-    LogQuery, Method, Offer, PeerAddress, PodId, PodPhase, PodStatus, Price, Progress, ProvisionRequest,
-    Rate, Tariff, Terms, Usage, UsageRecord, Who, keccak256,
-};
+use apocryph_model::{ChannelId, Digest, Fault, LogQuery, PeerAddress, Progress, Who};
 use apocryph_p2p::{Node, PublisherNetwork, ServeError};
-use apocryph_provider::{Authorisation, Deployments, OnProgress};
 use apocryph_publisher::{LinkError, LocalBlob, Network as _, ProviderLink};
-use apocryph_statement::{Signature, Signer, SignerError, digest, recover};
-use async_trait::async_trait;
-use futures::{StreamExt as _, stream, stream::BoxStream};
-use k256::ecdsa::SigningKey;
+use apocryph_statement::Signer as _;
+use futures::StreamExt as _;
 use nodes::{QUIC, TCP, id};
+use service::{Key, Service, endpoints, line, offer, record, request, status};
 use std::sync::{Arc, Mutex};
 use tokio::{sync::Semaphore, task::JoinHandle};
 
 const CHAIN: u64 = 31337;
 const CHANNEL: ChannelId = ChannelId([1; 32]);
 
-struct Key(SigningKey);
-
-impl Key {
-    fn new() -> Arc<Self> {
-        Arc::new(Self(SigningKey::from_slice(&[5; 32]).unwrap()))
-    }
-}
-
-#[async_trait]
-impl Signer for Key {
-    fn account(&self) -> Address {
-        let point = self.0.verifying_key().to_encoded_point(false);
-        Address::try_from(&keccak256(&[&point.as_bytes()[1..]])[12..]).unwrap()
-    }
-
-    async fn sign(&self, digest: Hash32) -> Result<Signature, SignerError> {
-        let (signature, recovery) = self.0.sign_prehash_recoverable(&digest.0).unwrap();
-        let mut bytes = [0; 65];
-        bytes[..64].copy_from_slice(&signature.to_bytes());
-        bytes[64] = 27 + recovery.to_byte();
-        Ok(Signature(bytes))
-    }
-}
-
-fn offer() -> Offer {
-    Offer {
-        chain: CHAIN,
-        payment: Address([1; 20]),
-        provider: Address([2; 20]),
-        token: Address([3; 20]),
-        terms: terms(),
-        least_runway: 1,
-        least_unlock_delay: 2,
-        attestation: Attestation::None,
-    }
-}
-
-fn terms() -> Terms {
-    Terms { tariff: Tariff([Price(9); 8]), meter_key: Address::ZERO, payout: Address([4; 20]) }
-}
-
-fn request() -> ProvisionRequest {
-    let cid = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku".to_owned();
-    let blob = Blob { digest: Digest([1; 32]), size: 0, cid };
-    ProvisionRequest {
-        pod: PodId([2; 32]),
-        terms: terms(),
-        spec: blob.clone(),
-        spec_key: [3; 32],
-        image_key: vec![4; 1200],
-        blobs: vec![blob; 2048],
-        sources: vec![],
-        public: true,
-    }
-}
-
-fn endpoints() -> Vec<Endpoint> {
-    vec![Endpoint::Tcp { address: "192.0.2.1:5".parse().unwrap(), container_port: 5 }]
-}
-
-fn status() -> PodStatus {
-    PodStatus {
-        phase: PodPhase::Running,
-        replicas: 1,
-        endpoints: endpoints(),
-        usage: Usage([1; 8]),
-        channel: Some(Channel {
-            publisher: Address([1; 20]),
-            provider: Address([2; 20]),
-            pod: PodId([2; 32]),
-            token: Address([3; 20]),
-            deposited: Amount(5),
-            claimed: Amount(4),
-            max_rate: Rate(3),
-            opened_at: 2,
-            unlock_at: None,
-            unlock_delay: 1,
-            epoch: 1,
-            terms: Hash32([6; 32]),
-        }),
-        spec: None,
-        last_error: None,
-    }
-}
-
-fn line(n: u64) -> LogLine {
-    let container = "web".parse().unwrap();
-    LogLine { time_ms: n, replica: "r".into(), container, stderr: false, text: n.to_string() }
-}
-
-fn record(sequence: u64) -> UsageRecord {
-    UsageRecord {
-        sequence,
-        epoch: 1,
-        time_ms: 2,
-        source: "r".into(),
-        used: Usage([3; 8]),
-        previous: Hash32([4; 32]),
-        hash: Hash32([5; 32]),
-    }
-}
-
-/// Answers every call, if its statement holds, and notes what it was called with.
-struct Service {
-    account: Address,
-    seen: Mutex<Vec<Authorisation>>,
-    requests: Mutex<Vec<ProvisionRequest>>,
-    /// Calls of `usage` wait for a permit.
-    gate: Semaphore,
-}
-
-impl Service {
-    fn check(&self, caller: Authorisation, method: Method) -> Result<(), Fault> {
-        let signer = recover(digest(&caller.statement, CHAIN), &caller.signature);
-        let held = signer == Ok(self.account)
-            && caller.statement.method == method
-            && caller.statement.payload == caller.payload
-            && caller.statement.channel == CHANNEL;
-        self.seen.lock().unwrap().push(caller);
-        if held { Ok(()) } else { Err(Fault::lasting(Who::Publisher, "unauthorised", "not signed for this")) }
-    }
-}
-
-#[async_trait]
-impl Deployments for Service {
-    async fn offer(&self) -> Result<Offer, Fault> {
-        Ok(offer())
-    }
-
-    async fn attest(&self, nonce: [u8; 32]) -> Result<Vec<u8>, Fault> {
-        Ok(nonce.to_vec())
-    }
-
-    async fn provision(
-        &self,
-        caller: Authorisation,
-        request: ProvisionRequest,
-        progress: OnProgress,
-    ) -> Result<Vec<Endpoint>, Fault> {
-        self.check(caller, Method::Provision)?;
-        progress(Progress::Channel);
-        progress(Progress::Fetch { done: 1, total: 2 });
-        self.requests.lock().unwrap().push(request);
-        Ok(endpoints())
-    }
-
-    async fn remove(&self, caller: Authorisation) -> Result<(), Fault> {
-        self.check(caller, Method::Remove)?;
-        Err(Fault::passing(Who::Chain, "chain-away", "the last claim cannot be made now"))
-    }
-
-    async fn status(&self, caller: Authorisation) -> Result<PodStatus, Fault> {
-        self.check(caller, Method::Status)?;
-        Ok(status())
-    }
-
-    async fn logs(
-        &self,
-        caller: Authorisation,
-        query: LogQuery,
-    ) -> Result<BoxStream<'static, LogLine>, Fault> {
-        self.check(caller, Method::Logs)?;
-        let from = query.since_ms.unwrap_or(0);
-        let lines = stream::iter((from..).map(line));
-        Ok(if query.follow { lines.boxed() } else { lines.take(3).boxed() })
-    }
-
-    async fn usage(&self, caller: Authorisation, from: u64) -> Result<Vec<UsageRecord>, Fault> {
-        self.check(caller, Method::Usage)?;
-        let _permit = self.gate.acquire().await.unwrap();
-        Ok((from..from + 1000).map(record).collect())
-    }
-}
-
 struct Pair {
     provider: Node,
     publisher: Node,
+    network: PublisherNetwork,
     link: Arc<dyn ProviderLink>,
     service: Arc<Service>,
     serving: JoinHandle<Result<(), ServeError>>,
@@ -208,12 +31,7 @@ struct Pair {
 impl Pair {
     async fn new(listen: &str) -> Self {
         let (provider, publisher) = (nodes::publisher(listen).await, nodes::publisher(listen).await);
-        let service = Arc::new(Service {
-            account: Key::new().account(),
-            seen: Mutex::default(),
-            requests: Mutex::default(),
-            gate: Semaphore::new(Semaphore::MAX_PERMITS),
-        });
+        let service = Arc::new(Service::new(Key::new().account()));
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let serving = tokio::spawn({
             let (provider, service) = (provider.clone(), service.clone());
@@ -221,7 +39,7 @@ impl Pair {
         });
         let network = PublisherNetwork::new(publisher.clone(), CHAIN);
         let link = network.connect(&addresses(&provider), Key::new()).await.unwrap();
-        Self { provider, publisher, link, service, serving, stop: Some(stop) }
+        Self { provider, publisher, network, link, service, serving, stop: Some(stop) }
     }
 }
 
@@ -292,6 +110,8 @@ async fn a_request_out_of_bounds_is_refused_with_the_cause() {
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_beyond_the_bound_do_not_reach_the_service() {
     let pair = Pair::new(TCP).await;
+    // By its answer the provider's bound is known here, so that what is beyond it waits its turn.
+    assert_eq!(pair.link.offer().await, Ok(offer()));
     pair.service.gate.forget_permits(Semaphore::MAX_PERMITS);
     let calls: Vec<_> = (0..100)
         .map(|_| {
@@ -313,6 +133,16 @@ async fn calls_beyond_the_bound_do_not_reach_the_service() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_links_to_a_provider_at_once_are_served() {
+    let pair = Pair::new(TCP).await;
+    let network = PublisherNetwork::new(nodes::publisher(TCP).await, CHAIN);
+    let at = addresses(&pair.provider);
+    let ask = async || network.connect(&at, Key::new()).await?.status(CHANNEL).await;
+    let links = futures::future::join_all((0..16).map(|_| ask())).await;
+    assert_eq!(links, vec![Ok(status()); 16]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn logs_are_followed_at_the_readers_pace() {
     let pair = Pair::new(TCP).await;
     let query = LogQuery { follow: true, ..LogQuery::default() };
@@ -325,7 +155,7 @@ async fn logs_are_followed_at_the_readers_pace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_breaks_under_way_is_told() {
+async fn a_connection_that_breaks_under_way_is_told_and_links_go_on_over_the_next() {
     let pair = Pair::new(TCP).await;
     pair.service.gate.forget_permits(Semaphore::MAX_PERMITS);
     let link = pair.link.clone();
@@ -334,6 +164,14 @@ async fn a_connection_that_breaks_under_way_is_told() {
     pair.provider.disconnect(pair.publisher.peer_id());
     let broken = call.await.unwrap();
     assert!(matches!(broken, Err(LinkError::Broken(_))), "{broken:?}");
+    let at = addresses(&pair.provider);
+    let again = async {
+        // Until this side has seen that it broke, there is nothing to be made anew.
+        while pair.network.connect(&at, Key::new()).await.is_err() || pair.link.status(CHANNEL).await.is_err()
+        {
+        }
+    };
+    tokio::time::timeout(nodes::DEADLINE, again).await.expect("the link is served again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
