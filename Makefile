@@ -79,8 +79,8 @@ tidy: ## Checks of the sources: formatting, lints, layers, names, docs
 	cargo clippy -q --workspace --all-targets -- -D warnings
 	cargo run -q -p xtask -- tidy
 
-bench: packages $(if $(ON_CLUSTER),cluster-packages) contracts/node_modules ## Figures, beside their peers, into report/bench.json; ENGINE=kubernetes: those of a cluster
-	@ENGINE=$(ENGINE) $(if $(ON_CLUSTER),scripts/with-cluster) cargo run --release -q -p xtask -- bench
+bench: packages $(if $(ON_CLUSTER),cluster-packages) contracts/node_modules ## Figures, beside their peers, into report/bench.json; ENGINE=kubernetes: those of a cluster; FIGURES="..." some
+	@ENGINE=$(ENGINE) $(if $(ON_CLUSTER),scripts/with-cluster) cargo run --release -q -p xtask -- bench $(FIGURES)
 
 build:
 	cargo build -q -p apocryph -p apocryphd -p apocryph-testbed --bins

@@ -100,12 +100,32 @@ impl Cluster {
         output(self.kubectl().args(["delete", "namespace", name, "--timeout=60s"])).map(drop)
     }
 
+    /// Takes namespaces away; waits for a minute at most until all are gone.
+    ///
+    /// # Errors
+    /// If the cluster refuses or does not answer, or some are still there.
+    pub fn delete_namespaces(&self, names: &[String]) -> io::Result<()> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        output(self.kubectl().args(["delete", "namespace", "--timeout=60s"]).args(names)).map(drop)
+    }
+
     /// How many Pods of one engine there are, also such as are ending.
     ///
     /// # Errors
     /// If the cluster does not answer.
     pub fn pods(&self, engine: &str) -> io::Result<usize> {
         Ok(self.list(&["pods", "-A", "-l", &format!("{INSTANCE}={engine}")])?.len())
+    }
+
+    /// How many Pods there are of one engine's pod of this name, also such as are ending.
+    ///
+    /// # Errors
+    /// If the cluster does not answer.
+    pub fn replicas(&self, engine: &str, pod: &str) -> io::Result<usize> {
+        let pods = self.list(&["pods", "-A", "-l", &format!("{INSTANCE}={engine}")])?;
+        Ok(pods.iter().filter(|listed| listed["spec"]["hostname"] == pod).count())
     }
 
     /// Runs kubectl, and gives what it prints.

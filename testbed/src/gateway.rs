@@ -76,6 +76,11 @@ impl Control {
 }
 
 impl Gateway {
+    /// Its process id, while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.service.id()
+    }
+
     /// Asks it to end, and waits.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //! compressed, so that a text of theirs would be found wherever they lay unencrypted.
 
 mod apocryphd;
+mod clock;
 mod nginx;
 mod page;
 mod pair;
@@ -9,6 +10,7 @@ mod program;
 mod redis;
 
 pub use apocryphd::apocryphd;
+pub use clock::clock;
 pub use nginx::{nginx, silent_nginx};
 pub use page::page;
 pub use pair::{back, front};

@@ -53,8 +53,8 @@ fn take_away(traces: &Traces, left: &Left) {
     for path in &left.cgroups {
         let _ = std::fs::remove_dir(Path::new(path));
     }
-    for (cluster, name) in traces.cluster.iter().flat_map(|c| left.namespaces.iter().map(move |n| (c, n))) {
-        let _ = cluster.delete_namespace(name);
+    if let Some(cluster) = &traces.cluster {
+        let _ = cluster.delete_namespaces(&left.namespaces);
     }
 }
 

@@ -17,18 +17,18 @@ const PACKAGES: [&str; 5] =
 
 /// Runs them one after the other, so that none takes the machine from another; prints the machine
 /// and a table, and writes `report/bench.json`. With `ENGINE=kubernetes`, those of a cluster alone,
-/// into `report/bench-kubernetes.json`.
-pub(crate) fn run(root: &Path) -> Result<(), Box<dyn Error>> {
+/// into `report/bench-kubernetes.json`. Where names are given, only what the benchmark `market` has
+/// of these.
+pub(crate) fn run(root: &Path, names: &[String]) -> Result<(), Box<dyn Error>> {
     let built = build(root)?;
     let machine = machine::describe();
     let mut figures = Vec::new();
-    let (benches, report_name) = match std::env::var("ENGINE").as_deref() {
-        Ok("kubernetes") => (&["market"][..], "bench-kubernetes.json"),
-        _ => (&BENCHES[..], "bench.json"),
-    };
+    let is_cluster = std::env::var("ENGINE").is_ok_and(|engine| engine == "kubernetes");
+    let report_name = if is_cluster { "bench-kubernetes.json" } else { "bench.json" };
+    let benches = if is_cluster || !names.is_empty() { &["market"][..] } else { &BENCHES[..] };
     for bench in benches {
         let program = executable(&built, bench).ok_or_else(|| format!("{bench} was not built"))?;
-        figures.extend(figures_of(root, bench, &program)?);
+        figures.extend(figures_of(root, bench, &program, names)?);
     }
     let report = root.join("report");
     std::fs::create_dir_all(&report)?;
@@ -60,8 +60,13 @@ fn executable(built: &str, bench: &str) -> Option<PathBuf> {
     found.find_map(|message| Some(message["executable"].as_str()?.into()))
 }
 
-fn figures_of(root: &Path, bench: &str, program: &Path) -> Result<Vec<Value>, Box<dyn Error>> {
-    let output = Command::new(program).current_dir(root).stderr(Stdio::inherit()).output()?;
+fn figures_of(
+    root: &Path,
+    bench: &str,
+    program: &Path,
+    names: &[String],
+) -> Result<Vec<Value>, Box<dyn Error>> {
+    let output = Command::new(program).args(names).current_dir(root).stderr(Stdio::inherit()).output()?;
     let text = String::from_utf8(output.stdout)?;
     print(&text);
     if !output.status.success() {

@@ -1,5 +1,5 @@
 //! `cargo run -p xtask -- tidy`: checks of the sources that the compiler does not do.
-//! `cargo run -p xtask -- bench`: runs the benchmarks and writes `report/bench.json`.
+//! `cargo run -p xtask -- bench [FIGURE...]`: runs the benchmarks and writes `report/bench.json`.
 
 mod bench;
 mod tidy;
@@ -9,11 +9,11 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
-    let task = std::env::args().nth(1);
-    let result = match task.as_deref() {
-        Some("tidy") => tidy::run(root),
-        Some("bench") => bench::run(root),
-        _ => Err("usage: xtask tidy | bench".into()),
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let result = match words.split_first() {
+        Some((task, [])) if task == "tidy" => tidy::run(root),
+        Some((task, names)) if task == "bench" => bench::run(root, names),
+        _ => Err("usage: xtask tidy | bench [FIGURE...]".into()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

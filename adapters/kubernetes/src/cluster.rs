@@ -12,6 +12,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::time::sleep;
 use tower::util::MapRequestLayer;
 
 use crate::cluster_error::{ANSWER_TIMEOUT, ClusterError, Doing as _, answer, answer_within};
@@ -25,11 +26,22 @@ const FIRST_WORD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most names that a reason is looked up for.
 const MOST_NODES: u32 = 5000;
 
+/// How often a Pod is tried again that met others at its namespace's quota, and the pauses before, in
+/// milliseconds: Pods that pull come several at once.
+const QUOTA_RETRIES: usize = 8;
+const QUOTA_PAUSE_MS: std::ops::RangeInclusive<u64> = 10..=200;
+
 /// Counts what is asked of the API server.
 fn counted(request: Request<Body>) -> Request<Body> {
-    let method = request.method().to_string();
+    let method = kind(&request).to_owned();
     metrics::counter!("apocryph_cluster_requests_total", "method" => method).increment(1);
     request
+}
+
+/// The method; a watch is none of the reads, which end at once.
+fn kind<B>(request: &Request<B>) -> &str {
+    let mut parameters = request.uri().query().unwrap_or_default().split('&');
+    if parameters.any(|parameter| parameter == "watch=true") { "WATCH" } else { request.method().as_str() }
 }
 
 /// How the cluster is spoken to: as the file says, or as the service account of the pod that this runs in, or the
@@ -159,7 +171,16 @@ impl Cluster {
         let pod: Pod =
             serde_json::from_value(pod).map_err(std::io::Error::other).doing("write down a pod")?;
         let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
-        answer("create a pod", self.pods(namespace).create(&params, &pod)).await
+        let (pods, doing) = (self.pods(namespace), "create a pod");
+        for _ in 0..QUOTA_RETRIES {
+            match answer(doing, pods.create(&params, &pod)).await {
+                Err(error) if error.is_quota_conflict() => {
+                    sleep(Duration::from_millis(rand::random_range(QUOTA_PAUSE_MS))).await;
+                }
+                done => return done,
+            }
+        }
+        answer(doing, pods.create(&params, &pod)).await
     }
 
     /// Asks for the end of a pod; one that is not there is no error. Told is whether it was.
@@ -208,4 +229,63 @@ pub(crate) fn summary(nodes: &[Node]) -> Nodes {
     addresses.dedup();
     let count = u32::try_from(nodes.iter().filter(|node| takes_pods(node)).count()).unwrap_or(u32::MAX);
     Nodes { count, addresses }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tower::service_fn;
+
+    /// A cluster whose API server refuses with `refusal` for so many times, and then creates; with the
+    /// count of requests.
+    fn refusing(refusal: Value, times: usize) -> (Cluster, Arc<AtomicUsize>) {
+        let config = Config::new("test".parse().unwrap(), "/data".into(), "registry.local:5000".into());
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
+        let serve = service_fn(move |_: Request<Body>| {
+            let (status, body) = match count.fetch_add(1, Ordering::Relaxed) {
+                earlier if earlier < times => (409, refusal.clone()),
+                _ => (201, json!({ "metadata": { "name": "created" } })),
+            };
+            let response =
+                http::Response::builder().status(status).body(Body::from(body.to_string().into_bytes()));
+            async move { response }
+        });
+        (Cluster { client: Client::new(serve, "default"), config }, asked)
+    }
+
+    fn refusal(reason: &str, kind: &str) -> Value {
+        json!({
+            "kind": "Status", "status": "Failure", "code": 409, "reason": reason, "message": "refused",
+            "details": { "name": "bounds", "kind": kind },
+        })
+    }
+
+    #[tokio::test]
+    async fn a_pod_that_met_others_at_the_quota_is_tried_again() {
+        let (cluster, asked) = refusing(refusal("Conflict", "resourcequotas"), 3);
+        let created = cluster.create_pod("n", json!({})).await.unwrap();
+        assert_eq!((created.name_any().as_str(), asked.load(Ordering::Relaxed)), ("created", 4));
+    }
+
+    #[tokio::test]
+    async fn it_is_not_tried_for_ever_or_for_other_reasons() {
+        let (cluster, asked) = refusing(refusal("Conflict", "resourcequotas"), usize::MAX);
+        assert!(cluster.create_pod("n", json!({})).await.is_err());
+        assert_eq!(asked.load(Ordering::Relaxed), 1 + QUOTA_RETRIES);
+        let (cluster, asked) = refusing(refusal("AlreadyExists", "pods"), usize::MAX);
+        assert!(cluster.create_pod("n", json!({})).await.is_err());
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_watch_is_counted_apart_from_reads() {
+        let kind_of = |uri: &str| kind(&Request::get(uri).body(()).unwrap()).to_owned();
+        assert_eq!(kind_of("/api/v1/pods?watch=true&timeoutSeconds=60"), "WATCH");
+        assert_eq!(kind_of("/api/v1/pods?labelSelector=watch%3Dtrue"), "GET");
+        assert_eq!(kind(&Request::patch("/api/v1/namespaces/a").body(()).unwrap()), "PATCH");
+    }
 }

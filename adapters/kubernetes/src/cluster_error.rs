@@ -66,6 +66,15 @@ impl ClusterError {
         self.code() == Some(404)
     }
 
+    /// Whether the API server could not count what was to be created against its namespace's quota,
+    /// as others were counted at the same moment: it was not created.
+    pub(crate) fn is_quota_conflict(&self) -> bool {
+        let Self::Api { source, .. } = self else { return false };
+        let kube::Error::Api(status) = &**source else { return false };
+        let on_quota = status.details.as_ref().is_some_and(|details| details.kind == "resourcequotas");
+        status.reason == "Conflict" && on_quota
+    }
+
     /// The HTTP status that the API server refused with.
     pub(crate) fn code(&self) -> Option<u16> {
         match self {

@@ -20,7 +20,7 @@ const PORT: u16 = 8080;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) async fn measure(bench: &Bench) -> Figure {
-    bench.write("cold", &images::page("hello", Vec::new()).unwrap(), PORT, "1s");
+    bench.write("cold", &images::page("hello", Vec::new()).unwrap(), PORT, "1s", "1");
     let door = Door::of(&bench.deploy("cold").await);
     let daemon = &bench.market.daemons[0];
     // Also the first start: what only that one reads from the disk is not measured.

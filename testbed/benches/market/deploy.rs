@@ -21,7 +21,7 @@ pub(crate) async fn measure(bench: &Bench) -> Figure {
     let mut runs = Vec::new();
     for run in 0..RUNS {
         let name = format!("big{run}");
-        bench.write(&name, &images::page("hello", ballast()).unwrap(), PORT, "60s");
+        bench.write(&name, &images::page("hello", ballast()).unwrap(), PORT, "60s", "1");
         let begun = Instant::now();
         let door = Door::of(&bench.deploy(&name).await);
         block_in_place(|| door.first_byte());

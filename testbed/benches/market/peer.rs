@@ -2,11 +2,11 @@
 //! through its Service.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use apocryph_testbed::cluster::Cluster;
 
-use crate::clock::wait_for_answer;
+use crate::clock::{Answer, now, wait_for_answer};
 
 /// Goes with this.
 pub(crate) struct Peer<'a> {
@@ -23,11 +23,13 @@ impl Drop for Peer<'_> {
 }
 
 impl<'a> Peer<'a> {
-    /// At zero replicas.
-    pub(crate) fn new(cluster: &'a Cluster) -> Self {
+    /// Of an image that the node has, with so much of a core; at zero replicas.
+    pub(crate) fn new(cluster: &'a Cluster, image: &str, cpu: &str) -> Self {
         let namespace = format!("bench-{}", std::process::id());
         let manifest = std::env::temp_dir().join(format!("{namespace}.yaml"));
-        std::fs::write(&manifest, include_str!("peer.yaml").replace("NAME", &namespace)).unwrap();
+        let text =
+            include_str!("peer.yaml").replace("NAME", &namespace).replace("IMAGE", image).replace("CPU", cpu);
+        std::fs::write(&manifest, text).unwrap();
         cluster.run(&["apply", "-f", manifest.to_str().unwrap()]).unwrap();
         std::fs::remove_file(manifest).unwrap();
         let address = ["get", "service", "peer", "-n", &namespace, "-o", "jsonpath={.spec.clusterIP}"];
@@ -36,16 +38,16 @@ impl<'a> Peer<'a> {
         Self { cluster, namespace, service }
     }
 
-    /// How long it takes from the command to the first byte; at zero again afterwards.
-    pub(crate) fn first_byte(&self) -> Duration {
-        let begun = Instant::now();
+    /// How long it takes from the command to the first byte, and what was answered; at zero again
+    /// afterwards.
+    pub(crate) fn answer(&self) -> (Duration, Answer) {
+        let begun = now();
         self.scale("1");
-        wait_for_answer(self.service);
-        let taken = begun.elapsed();
+        let answer = wait_for_answer(self.service);
         self.scale("0");
         let gone = ["wait", "--for=delete", "pod", "-l", "app=peer", "-n", &self.namespace, "--timeout=60s"];
         self.cluster.run(&gone).unwrap();
-        taken
+        (answer.since(begun), answer)
     }
 
     fn scale(&self, replicas: &str) {

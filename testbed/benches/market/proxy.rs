@@ -35,7 +35,7 @@ struct Proxy<'a> {
 }
 
 pub(crate) async fn measure(bench: &mut Bench) -> Figure {
-    bench.write("warm", &images::silent_nginx("hello").unwrap(), PORT, "10m");
+    bench.write("warm", &images::silent_nginx("hello").unwrap(), PORT, "10m", "1");
     let door = Door::of(&bench.deploy("warm").await);
     let daemon = &mut bench.market.daemons[0];
     tokio::task::block_in_place(|| door.first_byte());
