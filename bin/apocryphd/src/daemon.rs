@@ -38,6 +38,7 @@ use apocryph_provider::{Chain as _, Deployments, HostProofs, Provider, World};
 use apocryph_seal::{EnvelopeKey, sha256};
 use doors::{Doors, address, listen};
 use health::Readiness;
+use metrics_exporter_prometheus::PrometheusHandle;
 use std::{
     path::Path,
     pin::Pin,
@@ -94,18 +95,7 @@ impl Daemon {
         let ledger = Arc::new(open_ledger(&settings.data("ledger.db"))?);
         let chain = Arc::new(world::chain(settings, account.clone())?);
         let readiness = watch::Sender::new(Readiness::Waits("the daemon starts".into()));
-        let told = Arc::new(OnceLock::new());
-        let health = listen(settings.file.listen.health.0, "listen.health").await?;
-        let admin = admin::listen(&settings.admin_socket())?;
-        let desk = Desk {
-            ledger: ledger.clone(),
-            account: chain.account(),
-            token: settings.file.chain.token,
-            readiness: readiness.subscribe(),
-            provider: told.clone(),
-        };
-        loops.spawn(admin::serve(admin, desk));
-        loops.spawn(health::serve(health, meters, readiness.subscribe()));
+        let told = serve_operator(settings, &ledger, &chain, meters, &readiness, &mut loops).await?;
         check_offer(settings, &chain).await?;
         tokio::select! {
             reached = world::reach(settings, |cause| waits(&readiness, cause)) => reached?,
@@ -151,17 +141,7 @@ impl Daemon {
         if let Some((hub, listener)) = hub.clone().zip(listener) {
             links.spawn(async move { hub.serve(listener).await });
         }
-        // Pods that outlived the last daemon are adopted before anyone is answered; whoever asks
-        // already waits at the door.
-        if let Err(fault) = provider.reconcile().await {
-            warn!(%fault, "not every pod is restored yet");
-        }
-        if let Some(hub) = hub {
-            hub.ready();
-        }
-        if let Some(doors) = doors {
-            doors.serve(&gateway);
-        }
+        open_doors(&provider, &gateway, hub, doors).await;
 
         let looping = provider.clone();
         loops.spawn(async move { looping.run().await });
@@ -196,6 +176,45 @@ impl Daemon {
 
 fn open_ledger(path: &Path) -> Result<Ledger, Failure> {
     Ledger::open(path).map_err(|problem| Failure::Ledger { path: path.into(), problem })
+}
+
+/// Serves who watches over the daemon, from its first moment on. The provider is to be put into what is
+/// given back.
+async fn serve_operator(
+    settings: &Settings,
+    ledger: &Arc<Ledger>,
+    chain: &Evm,
+    meters: PrometheusHandle,
+    readiness: &watch::Sender<Readiness>,
+    loops: &mut JoinSet<()>,
+) -> Result<Arc<OnceLock<Arc<Provider>>>, Failure> {
+    let told = Arc::new(OnceLock::new());
+    let health = listen(settings.file.listen.health.0, "listen.health").await?;
+    let admin = admin::listen(&settings.admin_socket())?;
+    let desk = Desk {
+        ledger: ledger.clone(),
+        account: chain.account(),
+        token: settings.file.chain.token,
+        readiness: readiness.subscribe(),
+        provider: told.clone(),
+    };
+    loops.spawn(admin::serve(admin, desk));
+    loops.spawn(health::serve(health, meters, readiness.subscribe()));
+    Ok(told)
+}
+
+/// Pods that outlived the last daemon are adopted before anyone is answered; whoever asks already waits at
+/// the door.
+async fn open_doors(provider: &Provider, gateway: &Gateway, hub: Option<Hub>, doors: Option<Doors>) {
+    if let Err(fault) = provider.reconcile().await {
+        warn!(%fault, "not every pod is restored yet");
+    }
+    if let Some(hub) = hub {
+        hub.ready();
+    }
+    if let Some(doors) = doors {
+        doors.serve(gateway);
+    }
 }
 
 /// Refuses to serve by another chain or by what is not the contracts. A chain that does not answer
