@@ -9,7 +9,7 @@ use kube::ResourceExt as _;
 
 use crate::labels::{CHANNEL, RESERVED, SPEC};
 use crate::node_readers::NodeReading;
-use crate::pod_state::{PodState, has_running, lifetime};
+use crate::pod_state::{PodState, has_grace, has_running, lifetime};
 use crate::record::{Counters, Place, Record};
 use crate::usage::Seen;
 
@@ -112,7 +112,7 @@ impl Entry {
             self.record.fault = match PodState::of(pod) {
                 PodState::Ended(fault) => Some(fault),
                 // Whoever did this was not this engine: a drained node, one that is lost.
-                _ if self.is_deleted() && has_running(pod) => Some(leaving()),
+                _ if self.is_deleted() && has_grace(pod) && has_running(pod) => Some(leaving()),
                 _ if self.is_deleted() => Some(lost()),
                 _ => None,
             };
@@ -165,4 +165,36 @@ fn leaving() -> Fault {
 
 fn lost() -> Fault {
     Fault::passing(Who::Provider, "replica-lost", "the provider's cluster lost the replica: start it again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use apocryph_model::{Bytes, ChannelId, Digest, Millicores};
+    use serde_json::json;
+
+    #[test]
+    fn what_others_end_is_leaving_while_it_is_given_time() {
+        let code = |grace: u64| {
+            let pod = json!({
+                "metadata": {
+                    "deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": grace,
+                },
+                "status": { "phase": "Running", "containerStatuses": [{
+                    "name": "main", "image": "", "imageID": "", "ready": true, "restartCount": 0,
+                    "state": { "running": { "startedAt": "2026-01-01T00:00:00Z" } },
+                }] },
+            });
+            let pod = Arc::new(serde_json::from_value(pod).unwrap());
+            let reserved =
+                Resources { cpu: Millicores(250), memory: Bytes(1 << 20), storage: Bytes(1 << 20) };
+            let (channel, spec) = (ChannelId([1; 32]), Digest([2; 32]));
+            let record = Record::new("replica".into(), channel, "n".into(), spec, reserved);
+            let mut entry = Entry::new(record);
+            entry.observe(&pod);
+            entry.record.fault.unwrap().code
+        };
+        assert_eq!(code(30), "replica-leaving");
+        assert_eq!(code(0), "replica-lost", "the API server forgets it at once");
+    }
 }

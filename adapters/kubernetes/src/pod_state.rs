@@ -77,6 +77,11 @@ pub(crate) fn has_running(pod: &Pod) -> bool {
     statuses(pod).iter().any(|status| state(status).running.is_some())
 }
 
+/// Whether it was given time to end; without any it is gone from the cluster at once.
+pub(crate) fn has_grace(pod: &Pod) -> bool {
+    pod.metadata.deletion_grace_period_seconds.is_some_and(|seconds| seconds > 0)
+}
+
 /// Whether this container of its has ended.
 pub(crate) fn has_ended(pod: &Pod, container: &str) -> bool {
     let statuses = statuses(pod);
