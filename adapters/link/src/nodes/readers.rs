@@ -27,7 +27,7 @@ use tokio::{
 /// The most nodes with a reader.
 const MOST: usize = 5_000;
 /// How long a reader may take over an answer.
-const ANSWER_TIME: Duration = Duration::from_secs(5);
+pub(super) const ANSWER_TIME: Duration = Duration::from_secs(5);
 /// For how long a reader that was lost may come back; after the daemon's start, any.
 const RETURN_TIME: Duration = Duration::from_secs(10);
 

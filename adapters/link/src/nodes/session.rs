@@ -2,7 +2,7 @@
 
 use super::{
     message::{NodeName, PodReading, PodUid, ToDaemon, ToReader, VERSION},
-    readers::{Admitted, Ask, NodeReaders},
+    readers::{ANSWER_TIME, Admitted, Ask, NodeReaders},
 };
 use crate::secure::{self, LinkError, Reader, Writer};
 use std::{
@@ -26,8 +26,6 @@ const STRANGERS_OF_ONE: usize = 16;
 const HELLO_TIME: Duration = Duration::from_secs(5);
 /// How often a reader is asked for something, be it nothing.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// How long a reader may take.
-const ANSWER_TIME: Duration = Duration::from_secs(5);
 
 /// Lets readers in.
 pub(super) async fn accept(readers: &NodeReaders, listener: TcpListener) {
