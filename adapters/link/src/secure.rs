@@ -60,23 +60,25 @@ pub(crate) struct Reader {
 
 /// Shakes hands as the one who connected.
 pub(crate) async fn initiate(stream: TcpStream, token: &Token) -> Result<(Reader, Writer), LinkError> {
-    let shaking = async {
-        let mut stream = stream;
-        let mut state = builder(token)?.build_initiator()?;
-        say(&mut stream, &mut state).await?;
-        hear(&mut stream, &mut state).await?;
-        split(stream, state)
-    };
-    timeout(HANDSHAKE_TIME, shaking).await.map_err(|_| LinkError::Silent)?
+    shake_hands(stream, builder(token)?.build_initiator()?).await
 }
 
 /// Shakes hands as the one who was connected to.
 pub(crate) async fn respond(stream: TcpStream, token: &Token) -> Result<(Reader, Writer), LinkError> {
+    shake_hands(stream, builder(token)?.build_responder()?).await
+}
+
+async fn shake_hands(
+    mut stream: TcpStream,
+    mut state: HandshakeState,
+) -> Result<(Reader, Writer), LinkError> {
     let shaking = async {
-        let mut stream = stream;
-        let mut state = builder(token)?.build_responder()?;
-        hear(&mut stream, &mut state).await?;
-        say(&mut stream, &mut state).await?;
+        while !state.is_handshake_finished() {
+            match state.is_my_turn() {
+                true => say(&mut stream, &mut state).await?,
+                false => hear(&mut stream, &mut state).await?,
+            }
+        }
         split(stream, state)
     };
     timeout(HANDSHAKE_TIME, shaking).await.map_err(|_| LinkError::Silent)?
