@@ -42,7 +42,8 @@ impl PodUnderTest {
             env: BTreeMap::new(),
             ports: Vec::new(),
             mounts: Vec::new(),
-            resources: Resources { cpu: Millicores(500), memory: Bytes(32 << 20), storage: Bytes(16 << 20) },
+            // Tests run beside each other: what all of them reserve, two cores have.
+            resources: Resources { cpu: Millicores(200), memory: Bytes(32 << 20), storage: Bytes(16 << 20) },
         });
         self
     }
