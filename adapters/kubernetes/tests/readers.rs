@@ -143,10 +143,11 @@ fn an_end_without_the_daemon_is_billed_by_the_next_one() {
         Box::pin(async move {
             let Some(_node) = with_reader(bench).await else { return };
             let (exits, stopped) = (ChannelId([1; 32]), ChannelId([2; 32]));
-            let ((_, of_exit), (_, of_stop)) =
-                futures::join!(begun(bench, 1, "exit 1"), begun(bench, 2, LONGER));
+            let goes_on = format!("nc -l -p 9090 </dev/null; {BURST}; exit 1");
+            let ((exiting, of_exit), (_, of_stop)) =
+                futures::join!(begun(bench, 1, &goes_on), begun(bench, 2, LONGER));
             burst_is_over(bench.engine(), stopped).await;
-            // One is killed before the first ends, the other one is asked to end and heard no more of.
+            // One ends by itself while there is no daemon, the other one was asked to end before.
             bench.engine().scale(stopped, 0).await.unwrap();
             within("its end is asked for", async || {
                 let replicas = bench.replicas().await;
@@ -154,6 +155,7 @@ fn an_end_without_the_daemon_is_billed_by_the_next_one() {
             })
             .await;
             bench.crash();
+            within("it goes on", async || TcpStream::connect((exiting.address, 9090)).await.ok()).await;
             within("nothing uses processor time", async || {
                 (of_exit.is_over() && of_stop.is_over()).then_some(())
             })

@@ -11,6 +11,7 @@
 //! Pods outlive the daemon, and a kill at any instruction: the next start adopts them.
 
 mod admin;
+pub(crate) mod certificate;
 pub(crate) mod doors;
 pub(crate) mod health;
 mod lock;

@@ -1,10 +1,11 @@
 //! `check`: what this host lacks, one line each, with the remedy.
 
 use crate::{
+    daemon::certificate::Certificate,
     failure::Failure,
     keys,
     printer::Printer,
-    settings::{EngineKind, Settings},
+    settings::{EngineKind, Settings, TlsSettings},
     world,
 };
 use apocryph_evm::Evm;
@@ -42,6 +43,7 @@ struct Report {
 pub(crate) async fn check(settings: &Settings, printer: &Printer) -> Result<(), Failure> {
     let mut lacks = engine(settings).await;
     lacks.extend(ports(settings));
+    lacks.extend(certificate(settings.tls.as_ref().filter(|_| settings.file.gateway.here)));
     lacks.extend(link(settings));
     lacks.extend(reader_token(settings));
     lacks.extend(prices(settings));
@@ -159,6 +161,14 @@ fn ports(settings: &Settings) -> Vec<Lack> {
         Some(fatal(what, format!("free it, or set {setting}")))
     };
     plain.into_iter().chain(tls).chain(link).chain(readers).chain(tried).filter_map(lack).collect()
+}
+
+/// What a gateway shows to its clients, where it speaks TLS.
+pub(super) fn certificate(tls: Option<&TlsSettings>) -> Option<Lack> {
+    let problem = Certificate::read(tls?).err()?;
+    let remedy =
+        "let tls-certificate and tls-key name PEM files that go together; or take listen.gateway-tls out too";
+    Some(fatal(problem.to_string(), remedy))
 }
 
 fn link(settings: &Settings) -> Option<Lack> {

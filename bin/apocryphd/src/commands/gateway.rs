@@ -2,13 +2,12 @@
 
 use super::{
     block_on,
-    check::{Lack, fatal, report},
+    check::{Lack, certificate, fatal, report},
     init::write_new,
 };
 use crate::{
     args::{Gateway, Overrides},
     daemon,
-    daemon::doors,
     failure::Failure,
     gateway::{self, GatewaySettings, TEMPLATE, default_config},
     keys,
@@ -61,9 +60,7 @@ impl fmt::Display for Ready {
 
 async fn check(settings: &GatewaySettings, printer: &Printer) -> Result<(), Failure> {
     let mut lacks = ports(settings);
-    if let Some(Err(problem)) = settings.tls.as_ref().map(doors::pair) {
-        lacks.push(fatal(problem.to_string(), "set listen.gateway-tls, tls-certificate and tls-key"));
-    }
+    lacks.extend(certificate(settings.tls.as_ref()));
     match keys::link_token(&settings.file.token_file, Role::Gateway) {
         Err(problem) => lacks.push(fatal(problem.to_string(), "`openssl rand -hex 32` makes one")),
         Ok(token) => {

@@ -1,17 +1,18 @@
 //! Where requests arrive.
 
+use super::certificate::Certificate;
 use crate::{
     failure::Failure,
     settings::{Settings, TlsSettings},
 };
-use apocryph_gateway::{Gateway, Tls};
-use std::{net::SocketAddr, path::Path};
+use apocryph_gateway::Gateway;
+use std::net::SocketAddr;
 use tokio::net::TcpListener;
 
 /// The listeners of a gateway, which nobody accepts on yet.
 pub(crate) struct Doors {
     plain: TcpListener,
-    tls: Option<(TcpListener, Tls)>,
+    tls: Option<(TcpListener, Certificate)>,
 }
 
 impl Doors {
@@ -24,24 +25,20 @@ impl Doors {
     pub(crate) async fn open(plain: SocketAddr, tls: Option<&TlsSettings>) -> Result<Self, Failure> {
         let plain = listen(plain, "listen.gateway").await?;
         let Some(tls) = tls else { return Ok(Self { plain, tls: None }) };
-        let pair = pair(tls)?;
+        let certificate = Certificate::read(tls)?;
         let listener = listen(tls.listen, "listen.gateway-tls").await?;
-        Ok(Self { plain, tls: Some((listener, pair)) })
+        Ok(Self { plain, tls: Some((listener, certificate)) })
     }
 
     /// Accepts.
     pub(crate) fn serve(self, gateway: &Gateway) {
         gateway.listen(self.plain, None);
-        if let Some((listener, pair)) = self.tls {
-            gateway.listen(listener, Some(pair));
+        if let Some((listener, certificate)) = self.tls {
+            gateway.listen(listener, Some(certificate.tls.clone()));
+            // Until the process ends.
+            tokio::spawn(certificate.keep_fresh());
         }
     }
-}
-
-/// The certificate with its key.
-pub(crate) fn pair(tls: &TlsSettings) -> Result<Tls, Failure> {
-    let read = |path: &Path| std::fs::read(path).map_err(Failure::file(path));
-    Ok(Tls::from_pem(&read(&tls.certificate)?, &read(&tls.key)?)?)
 }
 
 /// Listens; `setting` says where.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
-use std::{net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -154,22 +154,32 @@ async fn an_answer_to_head_keeps_its_length() {
     assert_eq!(answer.headers["content-length"], app.address.to_string().len().to_string());
 }
 
-/// A listener with TLS, and connections to it by protocol.
-async fn tls(world: &World) -> impl AsyncFn(&[u8]) -> TlsStream<TcpStream> {
+/// A certificate of its own making, for the tests' host: chain and key in PEM, and the certificate itself.
+fn certificate() -> (String, String, CertificateDer<'static>) {
     let own = rcgen::generate_simple_self_signed(vec![HOST.into()]).unwrap();
-    let tls = Tls::from_pem(own.cert.pem().as_bytes(), own.key_pair.serialize_pem().as_bytes()).unwrap();
+    (own.cert.pem(), own.key_pair.serialize_pem(), own.cert.der().clone())
+}
+
+/// A listener with TLS.
+async fn listen_with(world: &World, tls: Tls) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     world.gateway.listen(listener, Some(tls));
-    let certificate = own.cert.der().clone();
-    async move |protocol: &[u8]| connect(address, certificate.clone(), protocol).await
+    address
+}
+
+/// A listener with TLS, and connections to it by protocol.
+async fn tls(world: &World) -> impl AsyncFn(&[u8]) -> TlsStream<TcpStream> {
+    let (chain, key, trusted) = certificate();
+    let address = listen_with(world, Tls::from_pem(chain.as_bytes(), key.as_bytes()).unwrap()).await;
+    async move |protocol: &[u8]| connect(address, trusted.clone(), protocol).await.unwrap()
 }
 
 async fn connect(
     address: SocketAddr,
     trusted: CertificateDer<'static>,
     protocol: &[u8],
-) -> TlsStream<TcpStream> {
+) -> io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted).unwrap();
     let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -178,9 +188,9 @@ async fn connect(
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![protocol.to_vec()];
-    let stream = TcpStream::connect(address).await.unwrap();
+    let stream = TcpStream::connect(address).await?;
     let name = ServerName::try_from(HOST).unwrap();
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }
 
 #[tokio::test]
@@ -194,6 +204,23 @@ async fn tls_carries_both_versions_of_http() {
     let request = Request::get("https://a.example/headers").body(client::empty()).unwrap();
     let seen = Answer::read(http2.send_request(request).await.unwrap()).await.body;
     assert!(seen.contains(r#""x-forwarded-proto": "https""#), "{seen}");
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_for_whoever_comes_after() {
+    let (world, _app) = World::with_app(Config::default()).await;
+    let [(chain, key, earlier), (new_chain, new_key, later)] = [certificate(), certificate()];
+    let tls = Tls::from_pem(chain.as_bytes(), key.as_bytes()).unwrap();
+    let address = listen_with(&world, tls.clone()).await;
+    let stream = connect(address, earlier.clone(), b"http/1.1").await.unwrap();
+    let mut open = client::http1_over(stream).await;
+    assert!(tls.renew(new_chain.as_bytes(), key.as_bytes()).is_err());
+    connect(address, earlier.clone(), b"http/1.1").await.expect("the pair that did not fit changed nothing");
+    tls.renew(new_chain.as_bytes(), new_key.as_bytes()).unwrap();
+    connect(address, later, b"http/1.1").await.expect("the new one is shown");
+    assert!(connect(address, earlier, b"http/1.1").await.is_err(), "and the earlier one is not");
+    let answer = Answer::read(open.send_request(get(HOST, "/")).await.unwrap()).await;
+    assert_eq!(answer.status, 200, "what was open goes on");
 }
 
 #[test]
