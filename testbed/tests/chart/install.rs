@@ -18,8 +18,12 @@ use tokio::task::JoinHandle;
 
 use crate::helm;
 use crate::release::Release;
+use crate::site::Site;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+/// Whence pods get their host names, and the Secret with its certificate.
+const DOMAIN: &str = "charted.localhost";
+const TLS_SECRET: &str = "apocryph-tls";
 
 /// A cluster that can be given images; `None` where there is none: says why.
 fn cluster() -> Option<Cluster> {
@@ -71,7 +75,7 @@ prices: {{cpuUsed: "3", cpuReserved: "3", memory: "0.3", storage: "0.003", ingre
 engine: {{name: {engine}, stopGrace: 3s}}
 link: {{lease: 2s}}
 daemon: {{persistence: {{size: 1Gi}}}}
-gateway: {{domain: charted.localhost, service: {{type: ClusterIP}}}}
+gateway: {{domain: {DOMAIN}, tlsSecret: {TLS_SECRET}, service: {{type: ClusterIP}}}}
 p2p: {{service: {{type: ClusterIP}}}}
 settings: |
   [terms]
@@ -128,6 +132,8 @@ async fn a_provider_lives_in_a_cluster() {
     let (rpc, lent) = lend(&cluster, chain).await;
     let values = values(&market.chain, rpc, &format!("{mark}a"));
     let release = Release::prepare(helm, &cluster, &mark, market.folder(), &values);
+    let site = Site::of(DOMAIN, market.folder());
+    release.secret_for_tls(TLS_SECRET, &site);
     release.install(&[]);
 
     // Where publishers find what the cluster has chosen addresses for.
@@ -144,9 +150,12 @@ async fn a_provider_lives_in_a_cluster() {
     let arguments = ["deploy", "--file", "web.yaml", "--accept-unattested", "--fund", "20"];
     let deployed = run(&publisher, &arguments).await.unwrap();
     let endpoint = &deployed["endpoints"][0];
-    assert_eq!(endpoint["gateway"], gateway.to_string(), "{deployed}");
+    let over_tls = SocketAddr::new(gateway.ip(), 443);
+    assert_eq!(endpoint["gateway"], over_tls.to_string(), "{deployed}");
     let host = endpoint["host"].as_str().unwrap();
     count(gateway, host, 1).await.unwrap();
+    let answer = site.get(over_tls, host, "/cgi-bin/count?1").await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("line 0"), "{answer}");
     survives_the_daemon(&release, gateway, host).await;
     survives_a_gateway(&release, gateway, host).await;
 
@@ -160,7 +169,8 @@ async fn a_provider_lives_in_a_cluster() {
     assert_eq!(market.close().await.unwrap().to_string(), "nothing");
 }
 
-/// The reader on the node told what the last replica used in the end.
+/// The reader on the node told what the last replica used in the end: all of it, or, where the node was too busy
+/// for it to look between the last process's end and that of the cgroup, what it had seen before.
 async fn ends_are_read(release: &Release) {
     let of_daemon = ["get", "pods", "-l", "app.kubernetes.io/component=daemon"];
     let address = release.ask(&[&of_daemon[..], &["-o", "jsonpath={.items[*].status.podIP}"]].concat());
@@ -216,6 +226,7 @@ fn leaves_what_the_docs_say(release: &Release, cluster: &Cluster, mark: &str) {
             "secret/apocryph-account",
             "secret/apocryph-gateway-link",
             "secret/apocryph-node-readers",
+            "secret/apocryph-tls",
         ]
     );
     let of_the_cluster = cluster.ask(&["get", "clusterrole,clusterrolebinding", "-o", "name"]).unwrap();

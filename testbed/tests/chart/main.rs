@@ -8,6 +8,7 @@ mod away;
 mod install;
 mod release;
 mod render;
+mod site;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -9,6 +9,7 @@ use apocryph_testbed::cluster::Cluster;
 use apocryph_testbed::images;
 
 use crate::chart;
+use crate::site::Site;
 
 const NAME: &str = "apocryph";
 const IMAGE: &str = "testbed.local/apocryphd";
@@ -50,6 +51,13 @@ impl Release {
         let output = command.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{said}\n{}", self.events());
+    }
+
+    /// What gateways show to clients.
+    pub(crate) fn secret_for_tls(&self, name: &str, site: &Site) {
+        let (certificate, key) = (site.certificate.display(), site.key.display());
+        let [certificate, key] = [format!("--cert={certificate}"), format!("--key={key}")];
+        self.ask(&["create", "secret", "tls", name, &certificate, &key]);
     }
 
     pub(crate) fn uninstall(&self) {
