@@ -11,6 +11,7 @@ pub mod dns;
 pub mod engine_conformance;
 pub mod figure;
 pub mod gateway;
+pub mod http_client;
 pub mod images;
 pub mod kubo;
 pub mod layout;
