@@ -1,6 +1,7 @@
 //! What tests, benchmarks and the demo stand on.
 
 pub mod audit;
+pub mod authorised;
 pub mod chain;
 pub mod cli;
 pub mod clients;
