@@ -1,6 +1,7 @@
 //! What tests, benchmarks and the demo stand on.
 
 pub mod audit;
+pub mod authorised;
 pub mod chain;
 pub mod cli;
 pub mod clients;
@@ -11,6 +12,7 @@ pub mod dns;
 pub mod engine_conformance;
 pub mod figure;
 pub mod gateway;
+pub mod http_client;
 pub mod images;
 pub mod kubo;
 pub mod layout;

@@ -195,21 +195,30 @@ impl Replicas {
     /// forgotten. What cannot be written is written with the next change.
     pub(crate) fn write_down(&self, ids: impl IntoIterator<Item = String>) {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        for id in ids {
-            let unwritten = |entry: &Entry| entry.written.as_ref() != Some(&entry.record);
-            let record = self.lock().get(&id).filter(|entry| unwritten(entry)).map(|e| e.record.clone());
-            let Some(record) = record else { continue };
-            if let Err(error) = self.records.put(&record) {
-                tracing::error!(%error, replica = id, "a replica's record is not written down");
-                continue;
+        let mut records = self.unwritten(ids);
+        records.retain(|record| match self.records.put(record) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(%error, replica = record.id, "a replica's record is not written down");
+                false
             }
-            let mut known = self.lock();
+        });
+        let mut known = self.lock();
+        for record in records {
             if !record.is_wanted() {
-                known.remove(&id);
-            } else if let Some(entry) = known.get_mut(&id) {
+                known.remove(&record.id);
+            } else if let Some(entry) = known.get_mut(&record.id) {
                 entry.written = Some(record);
             }
         }
+    }
+
+    /// What is known of these replicas where their files say something else.
+    fn unwritten(&self, ids: impl IntoIterator<Item = String>) -> Vec<Record> {
+        let known = self.lock();
+        let entries = ids.into_iter().filter_map(|id| known.get(&id));
+        let unwritten = entries.filter(|entry| entry.written.as_ref() != Some(&entry.record));
+        unwritten.map(|entry| entry.record.clone()).collect()
     }
 
     pub(crate) fn with<T>(&self, id: &str, look: impl FnOnce(&Entry) -> T) -> Option<T> {
@@ -269,4 +278,73 @@ fn late() -> Fault {
         "start-late",
         "the provider's cluster did not start the pod in time: try again",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use apocryph_model::{Bytes, Millicores, Resources};
+    use http::{Request, Response};
+    use kube::client::Body;
+    use std::fs;
+    use std::path::Path;
+    use tower::service_fn;
+
+    /// Three replicas that stand in the files, of a cluster that does not answer.
+    fn three(folder: &Path) -> Arc<Replicas> {
+        let config = crate::Config::new("test".parse().unwrap(), folder.into(), "registry.local:5000".into());
+        let silent = service_fn(|_: Request<Body>| async {
+            Err::<Response<Body>, _>(std::io::Error::from(std::io::ErrorKind::NotConnected))
+        });
+        let cluster = Cluster { client: kube::Client::new(silent, "default"), config };
+        let records = Records::open(folder).unwrap();
+        let reserved = Resources { cpu: Millicores(10), memory: Bytes(1), storage: Bytes(0) };
+        for id in ["a", "b", "c"] {
+            let (pod, spec) = (ChannelId([1; 32]), Digest([2; 32]));
+            records.put(&Record::new(id.into(), pod, "n".into(), spec, reserved)).unwrap();
+        }
+        let logs = Arc::new(PodLogs::new(cluster.clone(), records.clone()));
+        Replicas::open(cluster, records, logs, None).unwrap()
+    }
+
+    /// Meters so much of each replica, and writes all of them down.
+    fn meter(replicas: &Replicas, cpu_us: u64) {
+        replicas.lock().values_mut().for_each(|entry| entry.record.used.cpu_us = cpu_us);
+        replicas.write_down(["a", "b", "c"].map(str::to_owned));
+    }
+
+    /// What a daemon that starts now finds.
+    fn found(folder: &Path) -> Vec<(String, u64)> {
+        let records = Records::open(folder).unwrap().all().unwrap();
+        let mut found: Vec<_> = records.into_iter().map(|r| (r.id, r.used.cpu_us)).collect();
+        found.sort();
+        found
+    }
+
+    #[tokio::test]
+    async fn a_metering_writes_what_is_new_and_lets_go_of_what_nobody_wants() {
+        let folder = tempfile::tempdir().unwrap();
+        let replicas = three(folder.path());
+        let done = |entry: &mut Entry| (entry.record.ended, entry.record.unread) = (true, false);
+        replicas.lock().get_mut("c").map(done).unwrap();
+        meter(&replicas, 7);
+        assert_eq!(found(folder.path()), [("a".into(), 7), ("b".into(), 7)]);
+        assert!(replicas.with("c", |_| ()).is_none());
+        fs::remove_file(folder.path().join("replicas/a.json")).unwrap();
+        meter(&replicas, 7);
+        assert_eq!(found(folder.path()), [("b".into(), 7)], "what has not changed is not written again");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_written_keeps_nothing_back_and_is_written_the_next_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let replicas = three(folder.path());
+        let obstacle = folder.path().join("replicas/b.partial");
+        fs::create_dir(&obstacle).unwrap();
+        meter(&replicas, 7);
+        assert_eq!(found(folder.path()), [("a".into(), 7), ("b".into(), 0), ("c".into(), 7)]);
+        fs::remove_dir(&obstacle).unwrap();
+        meter(&replicas, 7);
+        assert_eq!(found(folder.path()), [("a".into(), 7), ("b".into(), 7), ("c".into(), 7)]);
+    }
 }

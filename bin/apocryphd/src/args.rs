@@ -60,7 +60,7 @@ pub(crate) struct Args {
 }
 
 /// Settings that go before those of the configuration file.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Settings")]
 pub(crate) struct Overrides {
     /// The configuration file [default: /etc/apocryph/apocryphd.toml, of a gateway

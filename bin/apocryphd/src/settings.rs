@@ -363,14 +363,7 @@ mod tests {
         let text = template(&known, &["http://127.0.0.1:8545".parse().unwrap()]);
         assert!(text.contains(line), "{line}");
         std::fs::write(&config, text.replacen(line, with, 1)).unwrap();
-        let overrides = Overrides {
-            config: Some(config),
-            data_dir: None,
-            run_dir: None,
-            rpc: vec![],
-            registry_name: None,
-            log_format: None,
-        };
+        let overrides = Overrides { config: Some(config), ..Overrides::default() };
         let hide = |error: SettingsError| error.to_string().replace(folder.path().to_str().unwrap(), "");
         Settings::load(overrides).map_err(hide)
     }

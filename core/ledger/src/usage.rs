@@ -50,14 +50,18 @@ impl Ledger {
         last_reading(&*self.connection()?, channel, source)
     }
 
-    /// Lets go of a source that has ended and will never be read again.
+    /// Lets go of sources that have ended and will never be read again, all or none.
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn forget_source(&self, channel: ChannelId, source: &str) -> Result<(), LedgerError> {
-        let sql = "DELETE FROM readings WHERE channel = ? AND source = ?";
-        self.connection()?.prepare_cached(sql)?.execute(params![channel_key(&channel), source])?;
-        Ok(())
+    pub fn forget_sources(&self, sources: &[(ChannelId, String)]) -> Result<(), LedgerError> {
+        self.transaction(|tx| {
+            let mut delete = tx.prepare_cached("DELETE FROM readings WHERE channel = ? AND source = ?")?;
+            for (channel, source) in sources {
+                delete.execute(params![channel_key(channel), source])?;
+            }
+            Ok(())
+        })
     }
 
     /// What was used in a channel's epoch in all.

@@ -55,6 +55,19 @@ fn a_repeated_reading_adds_nothing_and_a_smaller_one_is_a_new_source() {
 }
 
 #[test]
+fn only_sources_that_ended_are_forgotten_and_what_they_used_stays() {
+    let (_dir, path) = place();
+    let ledger = Ledger::open(&path).unwrap();
+    let elsewhere = Measurement { channel: ChannelId([7; 32]), ..measured("a", 4) };
+    ledger.record(&[measured("a", 1), measured("b", 2), measured("c", 3), elsewhere.clone()]).unwrap();
+    ledger.forget_sources(&[(CHANNEL, "a".into()), (CHANNEL, "b".into())]).unwrap();
+    let known = |channel, source| ledger.last_reading(channel, source).unwrap().is_some();
+    assert_eq!(["a", "b", "c"].map(|source| known(CHANNEL, source)), [false, false, true]);
+    assert!(known(elsewhere.channel, "a"), "another channel's");
+    assert_eq!(ledger.total(CHANNEL, 1).unwrap(), Usage([6; 8]));
+}
+
+#[test]
 fn a_new_epoch_counts_from_zero_but_bills_only_what_came_since() {
     let (_dir, path) = place();
     let ledger = Ledger::open(&path).unwrap();

@@ -33,16 +33,18 @@ impl Provider {
 
     /// First the engine forgets, then the ledger: a repeated last reading adds nothing.
     async fn forget(&self, ended: Vec<Ended>) {
+        let mut forgotten = Vec::with_capacity(ended.len());
         for (pod, replica) in ended {
-            if let Err(cause) = self.world.engine.forget(&replica).await {
-                warn!(%cause, replica, "an ended replica could not be forgotten");
-                continue;
-            }
-            let forgotten = self.ledger(move |ledger| ledger.forget_source(pod, &replica)).await;
-            if forgotten.is_err() {
-                return;
+            match self.world.engine.forget(&replica).await {
+                Ok(()) => forgotten.push((pod, replica)),
+                Err(cause) => warn!(%cause, replica, "an ended replica could not be forgotten"),
             }
         }
+        if forgotten.is_empty() {
+            return;
+        }
+        // A failure is logged where it happens. What is kept then is never read again.
+        let _ = self.ledger(move |ledger| ledger.forget_sources(&forgotten)).await;
     }
 }
 

@@ -8,10 +8,9 @@ mod service;
 use apocryph_model::{ChannelId, Digest, Fault, LogQuery, PeerAddress, Progress, Who};
 use apocryph_p2p::{Node, PublisherNetwork, ServeError};
 use apocryph_publisher::{LinkError, LocalBlob, Network as _, ProviderLink};
-use apocryph_statement::Signer as _;
 use futures::StreamExt as _;
 use nodes::{QUIC, TCP, id};
-use service::{Key, Service, endpoints, line, offer, record, request, status};
+use service::{Service, endpoints, key, line, offer, record, request, status};
 use std::sync::{Arc, Mutex};
 use tokio::{sync::Semaphore, task::JoinHandle};
 
@@ -31,14 +30,14 @@ struct Pair {
 impl Pair {
     async fn new(listen: &str) -> Self {
         let (provider, publisher) = (nodes::publisher(listen).await, nodes::publisher(listen).await);
-        let service = Arc::new(Service::new(Key::new().account()));
+        let service = Arc::new(Service::new(key().account()));
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let serving = tokio::spawn({
             let (provider, service) = (provider.clone(), service.clone());
             async move { provider.serve(service, async { drop(stopped.await) }).await }
         });
         let network = PublisherNetwork::new(publisher.clone(), CHAIN);
-        let link = network.connect(&addresses(&provider), Key::new()).await.unwrap();
+        let link = network.connect(&addresses(&provider), key()).await.unwrap();
         Self { provider, publisher, network, link, service, serving, stop: Some(stop) }
     }
 }
@@ -137,7 +136,7 @@ async fn many_links_to_a_provider_at_once_are_served() {
     let pair = Pair::new(TCP).await;
     let network = PublisherNetwork::new(nodes::publisher(TCP).await, CHAIN);
     let at = addresses(&pair.provider);
-    let ask = async || network.connect(&at, Key::new()).await?.status(CHANNEL).await;
+    let ask = async || network.connect(&at, key()).await?.status(CHANNEL).await;
     let links = futures::future::join_all((0..16).map(|_| ask())).await;
     assert_eq!(links, vec![Ok(status()); 16]);
 }
@@ -167,9 +166,7 @@ async fn a_connection_that_breaks_under_way_is_told_and_links_go_on_over_the_nex
     let at = addresses(&pair.provider);
     let again = async {
         // Until this side has seen that it broke, there is nothing to be made anew.
-        while pair.network.connect(&at, Key::new()).await.is_err() || pair.link.status(CHANNEL).await.is_err()
-        {
-        }
+        while pair.network.connect(&at, key()).await.is_err() || pair.link.status(CHANNEL).await.is_err() {}
     };
     tokio::time::timeout(nodes::DEADLINE, again).await.expect("the link is served again");
 }
@@ -187,7 +184,7 @@ async fn serving_ends_when_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn those_that_cannot_be_called_are_named() {
     let network = PublisherNetwork::new(nodes::publisher(TCP).await, CHAIN);
-    let none = network.connect(&[], Key::new()).await;
+    let none = network.connect(&[], key()).await;
     assert!(matches!(none.map(|_| ()), Err(LinkError::Local(_))));
 
     // The right place, another peer.
@@ -195,14 +192,14 @@ async fn those_that_cannot_be_called_are_named() {
     let two = nodes::publisher(TCP).await;
     let place = nodes::without_peer(one.addresses()[0].clone());
     let wrong: PeerAddress = format!("{place}/p2p/{}", two.peer_id()).parse().unwrap();
-    let mistaken = network.connect(std::slice::from_ref(&wrong), Key::new()).await.map(|_| ());
+    let mistaken = network.connect(std::slice::from_ref(&wrong), key()).await.map(|_| ());
     assert!(
         matches!(&mistaken, Err(LinkError::Unreachable { peer, .. }) if *peer == id(&two)),
         "{mistaken:?}"
     );
 
     let dead: PeerAddress = format!("/ip4/127.0.0.1/tcp/1/p2p/{}", two.peer_id()).parse().unwrap();
-    let away = network.connect(&[dead], Key::new()).await.map(|_| ());
+    let away = network.connect(&[dead], key()).await.map(|_| ());
     assert!(matches!(&away, Err(LinkError::Unreachable { .. })), "{away:?}");
 }
 

@@ -4,38 +4,22 @@ use crate::{CHAIN, CHANNEL};
 use apocryph_model::{
     Address, Amount, Attestation, Blob, Channel, Digest, Endpoint, Fault, Hash32, LogLine, LogQuery, Method,
     Offer, PodId, PodPhase, PodStatus, Price, Progress, ProvisionRequest, Rate, Tariff, Terms, Usage,
-    UsageRecord, Who, keccak256,
+    UsageRecord, Who,
 };
 use apocryph_provider::{Authorisation, Deployments, OnProgress};
-use apocryph_statement::{Signature, Signer, SignerError, digest, recover};
+use apocryph_statement::Signer;
+use apocryph_testbed::{
+    authorised::{authorised, unauthorised},
+    chain::DevChain,
+};
 use async_trait::async_trait;
 use futures::{StreamExt as _, stream, stream::BoxStream};
-use k256::ecdsa::SigningKey;
 use std::sync::{Arc, Mutex};
 use tokio::sync::Semaphore;
 
-pub(crate) struct Key(SigningKey);
-
-impl Key {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self(SigningKey::from_slice(&[5; 32]).unwrap()))
-    }
-}
-
-#[async_trait]
-impl Signer for Key {
-    fn account(&self) -> Address {
-        let point = self.0.verifying_key().to_encoded_point(false);
-        Address::try_from(&keccak256(&[&point.as_bytes()[1..]])[12..]).unwrap()
-    }
-
-    async fn sign(&self, digest: Hash32) -> Result<Signature, SignerError> {
-        let (signature, recovery) = self.0.sign_prehash_recoverable(&digest.0).unwrap();
-        let mut bytes = [0; 65];
-        bytes[..64].copy_from_slice(&signature.to_bytes());
-        bytes[64] = 27 + recovery.to_byte();
-        Ok(Signature(bytes))
-    }
+/// The publisher's.
+pub(crate) fn key() -> Arc<dyn Signer> {
+    Arc::new(DevChain::key(0))
 }
 
 pub(crate) fn offer() -> Offer {
@@ -133,13 +117,9 @@ impl Service {
     }
 
     fn check(&self, caller: Authorisation, method: Method) -> Result<(), Fault> {
-        let signer = recover(digest(&caller.statement, CHAIN), &caller.signature);
-        let held = signer == Ok(self.account)
-            && caller.statement.method == method
-            && caller.statement.payload == caller.payload
-            && caller.statement.channel == CHANNEL;
+        let channel = authorised(&caller, method, self.account, CHAIN);
         self.seen.lock().unwrap().push(caller);
-        if held { Ok(()) } else { Err(Fault::lasting(Who::Publisher, "unauthorised", "not signed for this")) }
+        if channel? == CHANNEL { Ok(()) } else { Err(unauthorised()) }
     }
 }
 

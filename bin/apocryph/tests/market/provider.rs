@@ -2,13 +2,13 @@
 
 use apocryph_ledger::record_hash;
 use apocryph_model::{
-    Address, ChannelId, Endpoint, Fault, Hash32, LogLine, LogQuery, Offer, PodPhase, PodSpec, PodStatus,
-    Progress, ProvisionRequest, Usage, UsageRecord, Who,
+    Address, ChannelId, Endpoint, Fault, Hash32, LogLine, LogQuery, Method, Offer, PodPhase, PodSpec,
+    PodStatus, Progress, ProvisionRequest, Usage, UsageRecord, Who,
 };
 use apocryph_p2p::Node;
 use apocryph_provider::{Authorisation, Blobs, Deployments, OnProgress};
 use apocryph_seal::EnvelopeKey;
-use apocryph_statement::{digest, recover};
+use apocryph_testbed::authorised::authorised;
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt};
 use std::sync::Mutex;
@@ -27,13 +27,8 @@ pub(crate) struct Double {
 }
 
 impl Double {
-    fn check(&self, caller: &Authorisation) -> Result<ChannelId, Fault> {
-        let signer = recover(digest(&caller.statement, self.offer.chain), &caller.signature);
-        let genuine = signer == Ok(self.publisher) && caller.payload == caller.statement.payload;
-        match genuine {
-            true => Ok(caller.statement.channel),
-            false => Err(Fault::lasting(Who::Publisher, "unauthorised", "not this publisher's statement")),
-        }
+    fn check(&self, caller: &Authorisation, method: Method) -> Result<ChannelId, Fault> {
+        authorised(caller, method, self.publisher, self.offer.chain)
     }
 
     async fn take(
@@ -70,7 +65,7 @@ impl Deployments for Double {
         request: ProvisionRequest,
         progress: OnProgress,
     ) -> Result<Vec<Endpoint>, Fault> {
-        let owner = self.check(&caller)?;
+        let owner = self.check(&caller, Method::Provision)?;
         progress(Progress::Channel);
         let spec = self.take(owner, &caller, &request).await;
         let spec = spec.map_err(|problem| Fault::lasting(Who::Publisher, "not-taken", problem))?;
@@ -80,13 +75,13 @@ impl Deployments for Double {
     }
 
     async fn remove(&self, caller: Authorisation) -> Result<(), Fault> {
-        self.check(&caller)?;
+        self.check(&caller, Method::Remove)?;
         *self.removed.lock().unwrap() = true;
         Ok(())
     }
 
     async fn status(&self, caller: Authorisation) -> Result<PodStatus, Fault> {
-        self.check(&caller)?;
+        self.check(&caller, Method::Status)?;
         Ok(PodStatus {
             phase: PodPhase::Idle,
             replicas: 0,
@@ -99,7 +94,7 @@ impl Deployments for Double {
     }
 
     async fn logs(&self, caller: Authorisation, _: LogQuery) -> Result<BoxStream<'static, LogLine>, Fault> {
-        self.check(&caller)?;
+        self.check(&caller, Method::Logs)?;
         let line = |text: &str| LogLine {
             time_ms: 1,
             replica: "r1".into(),
@@ -111,7 +106,7 @@ impl Deployments for Double {
     }
 
     async fn usage(&self, caller: Authorisation, from: u64) -> Result<Vec<UsageRecord>, Fault> {
-        let channel = self.check(&caller)?;
+        let channel = self.check(&caller, Method::Usage)?;
         let previous = Hash32([0; 32]);
         let mut record = UsageRecord {
             sequence: 0,

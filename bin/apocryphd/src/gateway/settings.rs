@@ -107,14 +107,7 @@ mod tests {
         let config = folder.path().join("gateway.toml");
         assert!(TEMPLATE.contains(from), "{from}");
         std::fs::write(&config, TEMPLATE.replacen(from, to, 1)).unwrap();
-        let overrides = Overrides {
-            config: Some(config),
-            data_dir: None,
-            run_dir: None,
-            rpc: vec![],
-            registry_name: None,
-            log_format: None,
-        };
+        let overrides = Overrides { config: Some(config), ..Overrides::default() };
         GatewaySettings::load(overrides).map_err(|error| error.to_string())
     }
 

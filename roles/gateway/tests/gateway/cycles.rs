@@ -2,11 +2,11 @@
 
 use crate::{
     app::App,
-    client::{ask, get},
     world::{HOST, POD, restless},
 };
 use apocryph_gateway::{Backend, Config, End, Gateway, Pods, StopError, WakeError};
 use apocryph_model::ChannelId;
+use apocryph_testbed::http_client::{ask, get};
 use async_trait::async_trait;
 use futures::future::join_all;
 use std::{

@@ -2,11 +2,11 @@
 
 use crate::{
     app::App,
-    client::{self, ask, get},
     engine::Asked,
     world::{HOST, OTHER, OTHER_HOST, POD, World, eventually},
 };
 use apocryph_gateway::{Config, HoldLimits, WakeError};
+use apocryph_testbed::http_client::{self as client, ask, get};
 use futures::future::join_all;
 use http::Request;
 use std::{net::SocketAddr, time::Duration};
@@ -71,7 +71,7 @@ async fn the_hold_is_bounded_in_time() {
     let (world, _app) = World::with_app(config(hold)).await;
     world.engine.let_wakes(false);
     let answer = world.ask("/").await;
-    assert_eq!((answer.status.as_u16(), answer.error()), (504, Some("start_timeout")));
+    assert_eq!((answer.status, answer.error()), (504, Some("start_timeout")));
 }
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn a_pod_that_never_listens_is_named_so() {
     let nobody = SocketAddr::from(([127, 0, 0, 1], crate::world::free_port().await));
     world.put(POD, HOST, nobody).await;
     let answer = world.ask("/").await;
-    assert_eq!((answer.status.as_u16(), answer.error()), (504, Some("never_listens")));
+    assert_eq!((answer.status, answer.error()), (504, Some("never_listens")));
     assert!(world.engine.asked().contains(&Asked::Unheard(POD, nobody.port())), "its publisher is told");
 }
 
@@ -185,7 +185,7 @@ async fn a_start_that_fails_is_answered_at_once_to_all() {
     world.engine.let_wakes(true);
     for answer in join_all(waiting).await {
         let answer = answer.unwrap();
-        assert_eq!((answer.status.as_u16(), answer.error()), (502, Some("exited")));
+        assert_eq!((answer.status, answer.error()), (502, Some("exited")));
         assert!(answer.body.contains("exited with code 127"), "{}", answer.body);
     }
     assert_eq!((world.engine.wakes(), app.requests()), (1, 0));
@@ -197,7 +197,7 @@ async fn a_failed_start_is_not_repeated_by_every_request() {
     world.engine.fail(POD, Some(|| WakeError::NoRoom { resource: "memory".into() }));
     for _ in 0..20 {
         let answer = world.ask("/").await;
-        assert_eq!((answer.status.as_u16(), answer.error()), (503, Some("no_room")));
+        assert_eq!((answer.status, answer.error()), (503, Some("no_room")));
         assert!(answer.headers.contains_key("retry-after"));
     }
     assert!(world.engine.wakes() < 20);
@@ -214,7 +214,7 @@ async fn a_crash_while_it_starts_is_answered_at_once() {
     eventually("the start", async || !world.engine.running(POD).is_empty()).await;
     world.engine.kill(POD, world.engine.running(POD)[0].run);
     let answer = asked.await.unwrap();
-    assert_eq!((answer.status.as_u16(), answer.error()), (502, Some("exited")));
+    assert_eq!((answer.status, answer.error()), (502, Some("exited")));
 }
 
 #[tokio::test]
@@ -240,5 +240,5 @@ async fn what_a_pod_has_under_way_is_bounded() {
         client::send(world.http, get(HOST, "/stream")).await,
     ];
     let answer = world.ask("/").await;
-    assert_eq!((answer.status.as_u16(), answer.error()), (503, Some("pod_busy")));
+    assert_eq!((answer.status, answer.error()), (503, Some("pod_busy")));
 }

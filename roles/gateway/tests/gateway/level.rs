@@ -2,11 +2,11 @@
 
 use crate::{
     app::App,
-    client::{ask, get},
     engine::Asked,
     world::{HOST, OTHER, POD, World, eventually, published, restless, routes},
 };
 use apocryph_gateway::{Backend, Config, Gateway, PutError};
+use apocryph_testbed::http_client::{ask, get};
 use std::{
     net::{IpAddr, SocketAddr},
     time::Duration,

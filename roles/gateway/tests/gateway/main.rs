@@ -4,7 +4,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod app;
-mod client;
 mod cycles;
 mod delivery;
 mod engine;

@@ -2,11 +2,11 @@
 
 use crate::{
     app::App,
-    client::{self, Answer, ask, get, send},
     engine::Asked,
     world::{HOST, POD, World, eventually, restless},
 };
 use apocryph_gateway::{Config, Drained};
+use apocryph_testbed::http_client::{self as client, Answer, ask, get, send};
 use http::Request;
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
@@ -231,6 +231,6 @@ async fn draining_finishes_what_is_under_way_and_refuses_the_rest() {
     let _silent = tokio::net::TcpStream::connect(world.http).await.unwrap();
     assert_eq!(world.gateway.drain(Duration::from_secs(60)).await, Drained { cut: 0 });
     let answer: Answer = held.await.unwrap();
-    assert_eq!((answer.status.as_u16(), answer.error()), (503, Some("shutting_down")));
+    assert_eq!((answer.status, answer.error()), (503, Some("shutting_down")));
     assert!(tokio::net::TcpStream::connect(world.http).await.is_err());
 }

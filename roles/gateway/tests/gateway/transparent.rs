@@ -1,14 +1,9 @@
 //! Property 10: what passes, and over which protocols.
 
-use crate::{
-    client::{self, Answer, ask, get},
-    world::{HOST, World, eventually},
-};
+use crate::world::{HOST, World, eventually};
 use apocryph_gateway::{Config, Tls};
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request};
-use http_body_util::{BodyExt, StreamBody};
-use hyper::body::Frame;
+use apocryph_testbed::http_client::{self as client, Answer, ask, get, with_trailer};
+use http::{HeaderValue, Request};
 use std::{io, net::SocketAddr, sync::Arc};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -52,18 +47,11 @@ async fn an_app_cannot_speak_for_the_gateway() {
     assert_eq!((answer.body.as_str(), answer.error()), ("forged", None));
 }
 
-fn with_trailers() -> crate::app::Body {
-    let mut trailers = HeaderMap::new();
-    trailers.insert("x-sum", HeaderValue::from_static("42"));
-    let frames = [Frame::data(Bytes::from_static(b"body")), Frame::trailers(trailers)];
-    BodyExt::boxed(StreamBody::new(futures::stream::iter(frames.map(Ok))))
-}
-
 #[tokio::test]
 async fn trailers_pass_over_http1() {
     let (world, _app) = World::with_app(Config::default()).await;
     let request = Request::post("/echo").header("host", HOST).header("te", "trailers");
-    let request = request.header("trailer", "x-sum").body(with_trailers()).unwrap();
+    let request = request.header("trailer", "x-sum").body(with_trailer("body", "x-sum", "42")).unwrap();
     let answer = ask(world.http, request).await;
     assert_eq!((answer.body.as_str(), &answer.trailers["x-sum"]), ("body", &HeaderValue::from_static("42")));
 }
@@ -76,7 +64,8 @@ async fn http2_without_tls_reaches_an_app_of_http1() {
     let seen = Answer::read(seen.await.unwrap()).await.body;
     assert!(seen.starts_with("HTTP/1.1 /headers") && seen.contains(r#""host": "a.example""#), "{seen}");
     let request = Request::post("http://a.example/echo").header("te", "trailers").header("trailer", "x-sum");
-    let answer = client.send_request(request.body(with_trailers()).unwrap()).await.unwrap();
+    let answer =
+        client.send_request(request.body(with_trailer("body", "x-sum", "42")).unwrap()).await.unwrap();
     let answer = Answer::read(answer).await;
     assert_eq!((answer.body.as_str(), &answer.trailers["x-sum"]), ("body", &HeaderValue::from_static("42")));
 }
@@ -85,7 +74,7 @@ async fn http2_without_tls_reaches_an_app_of_http1() {
 async fn a_get_with_a_body_of_unknown_length_keeps_it() {
     let (world, _app) = World::with_app(Config::default()).await;
     let mut client = client::http2(world.http).await;
-    let request = Request::get("http://a.example/echo").body(with_trailers()).unwrap();
+    let request = Request::get("http://a.example/echo").body(with_trailer("body", "x-sum", "42")).unwrap();
     let answer = Answer::read(client.send_request(request).await.unwrap()).await;
     assert_eq!(answer.body, "body");
 }
@@ -123,7 +112,7 @@ async fn a_switch_to_http2_does_not_pass() {
     request.headers_mut().insert("connection", HeaderValue::from_static("upgrade, http2-settings"));
     request.headers_mut().insert("upgrade", HeaderValue::from_static("h2c"));
     let answer = ask(world.http, request).await;
-    assert_eq!((answer.status.as_u16(), answer.body.as_str()), (200, "not asked to switch"));
+    assert_eq!((answer.status, answer.body.as_str()), (200, "not asked to switch"));
 }
 
 /// A client that asks whether to go on is told so when there is an app to take its body.

@@ -1,12 +1,9 @@
 //! A gateway with its engine and apps.
 
-use crate::{
-    app::App,
-    client::{self, Answer},
-    engine::Engine,
-};
+use crate::{app::App, engine::Engine};
 use apocryph_gateway::{Backend, Config, Gateway, HttpRoute, PodRoutes, TcpRoute};
 use apocryph_model::{ChannelId, Scale};
+use apocryph_testbed::http_client::{self as client, Answer};
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,

@@ -59,6 +59,21 @@ async fn the_last_reading_of_a_replica_counts_once_also_where_forgetting_it_was_
 }
 
 #[tokio::test]
+async fn replicas_that_end_together_are_forgotten_together_and_one_that_runs_is_not() {
+    let place = Place::new();
+    let alice = Publisher::new(1, "web");
+    alice.deploy(&place).await;
+    let last = |replica| Reading { last: true, ..reading(alice.channel(), replica, 1_000) };
+    let readings = vec![last("r1"), last("r2"), reading(alice.channel(), "r3", 1_000)];
+    place.double.state().readings = readings.clone();
+    place.provider.meter().await.unwrap();
+    assert_eq!(place.double.state().readings, readings[2..]);
+    let known = |replica| place.ledger.last_reading(alice.channel(), replica).unwrap().is_some();
+    assert_eq!(["r1", "r2", "r3"].map(known), [false, false, true]);
+    assert_eq!(place.ledger.total(alice.channel(), 1).unwrap()[Resource::CpuReserved], 1_500_000);
+}
+
+#[tokio::test]
 async fn volumes_are_billed_for_the_time_that_was_observed() {
     let place = Place::new();
     let alice = Publisher::new(1, "web");

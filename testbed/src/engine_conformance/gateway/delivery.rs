@@ -7,9 +7,10 @@ use http::Request;
 use super::super::Subject;
 use super::super::driving::{PATIENCE, ended, finish};
 use super::app::{AT_ONCE, HOST, prepare, routes};
-use super::client::{Ticks, ask, full};
 use super::front::Front;
 use super::lent_pods::{lend, running};
+use super::ticks::Ticks;
+use crate::http_client::{ask, full};
 use crate::until::until;
 
 /// A request amid which its replica dies is not given to another one, which is there.

@@ -7,9 +7,9 @@ use apocryph_provider::EnginePod;
 use super::super::driving::finish;
 use super::super::{PodUnderTest, Subject, shell};
 use super::app::{pod, routes};
-use super::client::{ask, get};
 use super::front::Front;
 use super::lent_pods::lend;
+use crate::http_client::{ask, get};
 
 /// What no machine has.
 const TOO_MUCH: Bytes = Bytes(1 << 44);

@@ -9,8 +9,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::app::HOST;
-use super::client::{Answer, ask, get};
 use super::lent_pods::{LentPods, backend_of};
+use crate::http_client::{Answer, ask, get};
 
 pub(super) struct Front {
     pub(super) gateway: Gateway,

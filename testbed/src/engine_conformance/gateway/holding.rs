@@ -12,9 +12,9 @@ use super::super::Subject;
 use super::super::answering;
 use super::super::driving::{PATIENCE, finish};
 use super::app::{self, AT_ONCE, HOST, WHEN_LET_IN, let_in, prepare, routes};
-use super::client::{Answer, ask, get};
 use super::front::{Front, answered};
 use super::lent_pods::{lend, running};
+use crate::http_client::{Answer, ask, get};
 use crate::until::until;
 
 fn config(hold: HoldLimits) -> Config {

@@ -3,7 +3,6 @@
 //! stands what an engine could break.
 
 mod app;
-mod client;
 mod delivery;
 mod failing;
 mod front;
@@ -13,6 +12,7 @@ mod levels;
 mod several;
 mod stopping;
 mod streams;
+mod ticks;
 mod transparent;
 
 pub use delivery::a_request_is_delivered_at_most_once;

@@ -13,8 +13,9 @@ use tokio::time::timeout;
 use super::super::Subject;
 use super::super::driving::{PATIENCE, finish};
 use super::app::{AT_ONCE, HOST, prepare, restless, routes};
-use super::client::{Ticks, ask, get};
 use super::lent_pods::{lend, running};
+use super::ticks::Ticks;
+use crate::http_client::{ask, get};
 use crate::until::until;
 
 const LEASE: Duration = Duration::from_secs(1);

@@ -10,9 +10,10 @@ use super::super::Subject;
 use super::super::answering;
 use super::super::driving::{PATIENCE, finish};
 use super::app::{self, AT_ONCE, HOST, prepare, restless, routes};
-use super::client::{Ticks, ask, get};
 use super::front::Front;
 use super::lent_pods::{lend, running};
+use super::ticks::Ticks;
+use crate::http_client::{ask, get};
 use crate::until::until;
 
 /// How often the pod goes to zero while requests come.

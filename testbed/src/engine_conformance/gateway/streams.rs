@@ -12,10 +12,11 @@ use tokio::time::{sleep, timeout};
 use super::super::Subject;
 use super::super::driving::{PATIENCE, finish};
 use super::app::{AT_ONCE, ECHO, HOST, prepare, restless, routes};
-use super::client::{Ticks, get, send};
 use super::front::Front;
 use super::lent_pods::{lend, running};
+use super::ticks::Ticks;
 use crate::daemon::free_ports;
+use crate::http_client::{get, send};
 use crate::until::until;
 
 /// Longer than the idle period.

@@ -2,17 +2,14 @@
 
 use apocryph_gateway::Config;
 use apocryph_model::Scale;
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request};
-use http_body_util::{BodyExt as _, StreamBody};
-use hyper::body::Frame;
+use http::{HeaderValue, Request};
 
 use super::super::Subject;
 use super::super::driving::finish;
 use super::app::{AT_ONCE, HOST, prepare, routes};
-use super::client::{Answer, Body, ask, empty, full, get, send_http2};
 use super::front::Front;
 use super::lent_pods::lend;
+use crate::http_client::{Answer, ask, empty, full, get, send_http2, with_trailer};
 
 /// Who asked and for what, trailers, and HTTP/2 up to the app. That upgrades pass is shown with open streams.
 pub async fn what_passes_is_not_changed(subject: &mut dyn Subject) {
@@ -62,15 +59,12 @@ async fn the_gateway_says_who_asked(front: &Front) {
 
 async fn trailers_pass(front: &Front) {
     let request = Request::post("/echo").header("host", HOST).header("te", "trailers");
-    let answer = ask(front.http, request.header("trailer", "x-sum").body(with_trailers()).unwrap()).await;
+    let answer = ask(
+        front.http,
+        request.header("trailer", "x-sum").body(with_trailer("body", "x-sum", "42")).unwrap(),
+    )
+    .await;
     assert_eq!((answer.body.as_str(), &answer.trailers["x-sum"]), ("body", &HeaderValue::from_static("42")));
-}
-
-fn with_trailers() -> Body {
-    let mut trailers = HeaderMap::new();
-    trailers.insert("x-sum", HeaderValue::from_static("42"));
-    let frames = [Frame::data(Bytes::from_static(b"body")), Frame::trailers(trailers)];
-    StreamBody::new(futures::stream::iter(frames.map(Ok))).boxed_unsync()
 }
 
 async fn grpc_passes(front: &Front) {
