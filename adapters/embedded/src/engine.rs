@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use apocryph_model::{Address, ChannelId, Fault, LogLine, LogQuery};
-use apocryph_provider::{Engine, EngineError, EnginePod, Reading, Replica, Turn, Turns};
+use apocryph_model::{Address, ChannelId, LogLine, LogQuery};
+use apocryph_provider::{Engine, EngineError, EnginePod, Reading, Replica, ReplicaEnd, Turn, Turns};
 use apocryph_seal::sha256;
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
@@ -212,8 +212,8 @@ impl Engine for EmbeddedEngine {
         Ok(self.replicas.stop(replica).await?)
     }
 
-    async fn ended(&self, pod: ChannelId, replica: &str) -> Result<Option<Fault>, EngineError> {
-        Ok(self.replicas.ended(pod, replica).await)
+    async fn ended(&self, pod: ChannelId, replica: &str) -> Result<Option<ReplicaEnd>, EngineError> {
+        Ok(self.replicas.ended(pod, replica).await.map(ReplicaEnd::Failed))
     }
 
     async fn replicas(&self, pod: ChannelId) -> Result<Vec<Replica>, EngineError> {

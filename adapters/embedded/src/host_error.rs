@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::io;
 
-use apocryph_model::{Fault, Who};
+use apocryph_model::{Cause, Fault, Who};
 use apocryph_provider::EngineError;
 
 /// The host did not do what it should. The details are the operator's; publishers are told that
@@ -25,21 +25,18 @@ impl HostError {
         tracing::error!(error = %self, "the host failed");
         match self.source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                provider("disk-full", "the provider's disk is full: try again later or elsewhere")
+                Fault::of(Cause::DiskFull, "the provider's disk is full: try again later or elsewhere")
             }
             io::ErrorKind::OutOfMemory => {
-                provider("memory-full", "the provider is out of memory: try again later")
+                Fault::of(Cause::MemoryFull, "the provider is out of memory: try again later")
             }
-            _ => provider(
+            _ => Fault::passing(
+                Who::Provider,
                 "host-failed",
                 "the provider's host failed; its operator finds the details in its log",
             ),
         }
     }
-}
-
-fn provider(code: &str, text: &str) -> Fault {
-    Fault::passing(Who::Provider, code, text)
 }
 
 impl From<HostError> for EngineError {

@@ -9,18 +9,13 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use apocryph_embedded::check;
-use apocryph_model::{Bytes, Fault, VolumeKind, Who};
-use apocryph_provider::{Engine as _, EngineError, EnginePod, ReplicaState};
-use apocryph_testbed::engine_conformance::{PodUnderTest, Subject as _, attacker, shell};
+use apocryph_model::{Bytes, VolumeKind, Who};
+use apocryph_provider::{Engine as _, EngineError, ReplicaEnd};
+use apocryph_testbed::engine_conformance::{PodUnderTest, Subject as _, attacker, failure, shell};
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
-use support::{Bench, with_engine};
+use support::with_engine;
 
 const MARKER: &str = "correct-horse-battery-staple";
-
-async fn ended(bench: &Bench, pod: &EnginePod, replica: &str) -> Option<Fault> {
-    let ended = bench.engine().ended(pod.id, replica);
-    tokio::time::timeout(Duration::from_secs(60), ended).await.expect("it ends").unwrap()
-}
 
 fn eventually(holds: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -104,14 +99,14 @@ fn the_shims_end_is_the_replicas_end() {
             eventually(|| bench.processes("98765").len() == 1);
             let shim = parent(bench.processes("98765")[0]);
             nix::sys::signal::kill(shim, nix::sys::signal::Signal::SIGKILL).unwrap();
-            let fault = ended(bench, &pod, &replica.id).await.expect("a fault");
+            let fault = failure(bench.engine(), pod.id, &replica.id).await;
             assert_eq!((fault.who, fault.code.as_str()), (Who::Provider, "shim-killed"));
             assert!(bench.processes("98765").is_empty());
             let last = bench.engine().sample().await.unwrap().remove(0);
             assert!(last.last && last.cpu_us >= before[0].cpu_us && last.running_ms == before[0].running_ms);
             assert!(matches!(
-                bench.engine().replicas(pod.id).await.unwrap()[0].state,
-                ReplicaState::Failed(_)
+                bench.engine().replicas(pod.id).await.unwrap()[0].end,
+                Some(ReplicaEnd::Failed(_))
             ));
         })
     });
@@ -172,7 +167,7 @@ fn storage_cannot_be_hidden() {
             for (pod, (script, told)) in pods.collect::<Vec<_>>().iter().zip(hidden) {
                 bench.engine().prepare(pod).await.unwrap();
                 let replica = bench.engine().scale(pod.id, 1).await.unwrap().remove(0);
-                let fault = ended(bench, pod, &replica.id).await.expect("a fault");
+                let fault = failure(bench.engine(), pod.id, &replica.id).await;
                 assert_eq!(
                     (fault.who, fault.code.as_str()),
                     (Who::Publisher, "storage-exceeded"),
@@ -196,7 +191,7 @@ fn files_of_the_engine_are_the_containers_memory() {
                 let pod = PodUnderTest::new(1, image).container("main", &script).build(bench);
                 bench.engine().prepare(&pod).await.unwrap();
                 let replica = bench.engine().scale(pod.id, 1).await.unwrap().remove(0);
-                let fault = ended(bench, &pod, &replica.id).await.expect("a fault");
+                let fault = failure(bench.engine(), pod.id, &replica.id).await;
                 assert_eq!(fault.code, "out-of-memory", "{file}: {fault}");
                 bench.engine().remove(pod.id).await.unwrap();
             }

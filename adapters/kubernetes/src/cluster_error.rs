@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
-use apocryph_model::{Fault, Who};
+use apocryph_model::{Cause, Fault, Who};
 use apocryph_provider::EngineError;
 use tokio::time::timeout;
 
@@ -105,7 +105,7 @@ impl ClusterError {
         tracing::error!(error = %self, "the cluster failed");
         match self {
             Self::Api { source, .. } if is_quota(source) => {
-                provider("quota", "the provider's quota for this pod is used up: try again later")
+                Fault::of(Cause::Quota, "the provider's quota for this pod is used up: try again later")
             }
             Self::Api { .. } if self.code().is_some_and(|code| code < 500 && code != 429) => provider(
                 "cluster-refused",

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use apocryph_model::{ChannelId, Fault, LogLine, LogQuery, Name, Who};
-use apocryph_provider::{Engine, EngineError, EnginePod, Reading, Replica, Turns};
+use apocryph_provider::{Engine, EngineError, EnginePod, Reading, Replica, ReplicaEnd, Turns};
 use apocryph_seal::sha256;
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
@@ -288,7 +288,7 @@ impl Engine for KubernetesEngine {
         Ok(())
     }
 
-    async fn ended(&self, pod: ChannelId, replica: &str) -> Result<Option<Fault>, EngineError> {
+    async fn ended(&self, pod: ChannelId, replica: &str) -> Result<Option<ReplicaEnd>, EngineError> {
         Ok(self.replicas.ended(pod, replica).await)
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use apocryph_model::{Fault, Resources, Who};
-use apocryph_provider::{Replica, ReplicaState};
+use apocryph_provider::Replica;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 
@@ -68,7 +68,7 @@ impl Entry {
 
     /// Counts as a replica of its pod's.
     pub(crate) fn is_live(&self) -> bool {
-        !self.record.ended && !self.record.stopping && self.record.fault.is_none()
+        !self.record.ended && !self.record.stopping && self.record.end().is_none()
     }
 
     /// Whether the cluster was asked to end it, by whomever.
@@ -91,12 +91,10 @@ impl Entry {
 
     /// As the provider sees it.
     pub(crate) fn replica(&self) -> Option<Replica> {
-        let state = match (&self.record.fault, self.is_live(), self.state()) {
-            (Some(fault), ..) => ReplicaState::Failed(fault.clone()),
-            (None, true, PodState::Running) => ReplicaState::Running,
-            _ => return None,
-        };
-        Some(Replica { id: self.record.id.clone(), address: self.record.address?, state })
+        let end = self.record.end();
+        let runs = self.is_live() && self.state() == PodState::Running;
+        let address = self.record.address.filter(|_| runs || end.is_some())?;
+        Some(Replica { id: self.record.id.clone(), address, end })
     }
 
     /// Takes in the Pod as it is now.
@@ -109,13 +107,13 @@ impl Entry {
         }
         self.object = Some(pod.clone());
         if self.is_live() {
-            self.record.fault = match PodState::of(pod) {
-                PodState::Ended(fault) => Some(fault),
+            match PodState::of(pod) {
+                PodState::Ended(fault) => self.record.fault = Some(fault),
                 // Whoever did this was not this engine: a drained node, one that is lost.
-                _ if self.is_deleted() && has_grace(pod) && has_running(pod) => Some(leaving()),
-                _ if self.is_deleted() => Some(lost()),
-                _ => None,
-            };
+                _ if self.is_deleted() && has_grace(pod) && has_running(pod) => self.record.leaving = true,
+                _ if self.is_deleted() => self.record.fault = Some(lost()),
+                _ => {}
+            }
         }
         self.see_end();
     }
@@ -155,14 +153,6 @@ impl Entry {
     }
 }
 
-fn leaving() -> Fault {
-    Fault::passing(
-        Who::Provider,
-        "replica-leaving",
-        "the provider's cluster ends the replica, such as for the sake of its node: start it again",
-    )
-}
-
 fn lost() -> Fault {
     Fault::passing(Who::Provider, "replica-lost", "the provider's cluster lost the replica: start it again")
 }
@@ -171,11 +161,12 @@ fn lost() -> Fault {
 mod tests {
     use super::*;
     use apocryph_model::{Bytes, ChannelId, Digest, Millicores};
+    use apocryph_provider::ReplicaEnd;
     use serde_json::json;
 
     #[test]
     fn what_others_end_is_leaving_while_it_is_given_time() {
-        let code = |grace: u64| {
+        let end = |grace: u64| {
             let pod = json!({
                 "metadata": {
                     "deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": grace,
@@ -192,9 +183,9 @@ mod tests {
             let record = Record::new("replica".into(), channel, "n".into(), spec, reserved);
             let mut entry = Entry::new(record);
             entry.observe(&pod);
-            entry.record.fault.unwrap().code
+            entry.record.end()
         };
-        assert_eq!(code(30), "replica-leaving");
-        assert_eq!(code(0), "replica-lost", "the API server forgets it at once");
+        assert_eq!(end(30), Some(ReplicaEnd::Leaving));
+        assert_eq!(end(0), Some(ReplicaEnd::Failed(lost())), "the API server forgets it at once");
     }
 }

@@ -6,7 +6,7 @@
 //! Starting ---+--> Running ----> Ended   a container ended, or the pod was evicted
 //! ```
 
-use apocryph_model::{Fault, Who};
+use apocryph_model::{Cause, Fault, Who};
 use apocryph_provider::EngineError;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -18,8 +18,6 @@ const MOST_WORDS: usize = 300;
 pub(crate) const USER_UNKNOWN: &str = "user-unknown";
 /// The code of an image that a node cannot pull.
 pub(crate) const IMAGE_PULL: &str = "image-pull";
-/// The code of a pod that no node has room for.
-pub(crate) const NO_ROOM: &str = "no-room";
 
 /// What a pod is doing.
 #[derive(Debug, Clone, PartialEq)]
@@ -121,20 +119,23 @@ fn terminated(pod: &Pod, status: &ContainerStatus) -> Option<PodState> {
         let problem = words(terminated.message.as_deref().unwrap_or_default());
         return Some(PodState::Refused(cannot_start(name, &problem)));
     }
-    let (code, text) = match terminated.reason.as_deref() {
+    let (cause, text) = match terminated.reason.as_deref() {
         Some("OOMKilled") => {
             let memory = memory(pod, name).unwrap_or_default();
-            ("out-of-memory", format!("container {name} needed more than its memory, {memory}: give it more"))
+            (
+                Cause::OutOfMemory,
+                format!("container {name} needed more than its memory, {memory}: give it more"),
+            )
         }
         _ => {
             let how = match (terminated.signal, terminated.exit_code) {
                 (Some(signal), _) if signal != 0 => format!("was ended by the signal {signal}"),
                 (_, code) => format!("ended by itself with exit code {code}"),
             };
-            ("container-ended", format!("container {name} {how}: its log may say why"))
+            (Cause::ContainerEnded, format!("container {name} {how}: its log may say why"))
         }
     };
-    Some(PodState::Ended(Fault::passing(Who::Publisher, code, text)))
+    Some(PodState::Ended(Fault::of(cause, text)))
 }
 
 fn memory(pod: &Pod, container: &str) -> Option<String> {
@@ -167,7 +168,7 @@ fn ended_as_a_whole(pod: &Pod) -> Option<PodState> {
 
 fn no_room(message: &str) -> Fault {
     let text = format!("no node of the provider has room for the pod: {message}");
-    Fault::passing(Who::Provider, NO_ROOM, text)
+    Fault::of(Cause::NoRoom, text)
 }
 
 /// What keeps a container from being made, where waiting does not help.

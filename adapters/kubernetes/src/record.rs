@@ -13,7 +13,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use apocryph_model::{ChannelId, Digest, Fault, Resources};
-use apocryph_provider::Reading;
+use apocryph_provider::{Reading, ReplicaEnd};
 use serde::{Deserialize, Serialize};
 
 use crate::cluster_error::{ClusterError, Doing as _};
@@ -41,6 +41,9 @@ pub(crate) struct Record {
     pub(crate) released_ms: Option<u64>,
     /// Why it ended, where it did so by itself and was not scaled away since.
     pub(crate) fault: Option<Fault>,
+    /// Whether others are ending it, or did, and it was not scaled away since.
+    #[serde(default)]
+    pub(crate) leaving: bool,
     /// Whether nothing of it is in the cluster any more.
     pub(crate) ended: bool,
     /// Whether its last reading is still wanted.
@@ -96,6 +99,7 @@ impl Record {
             stopping: false,
             released_ms: None,
             fault: None,
+            leaving: false,
             ended: false,
             unread: true,
         }
@@ -115,9 +119,22 @@ impl Record {
         }
     }
 
+    /// How it ends, where that was not asked for here.
+    pub(crate) fn end(&self) -> Option<ReplicaEnd> {
+        match &self.fault {
+            Some(fault) => Some(ReplicaEnd::Failed(fault.clone())),
+            None => self.leaving.then_some(ReplicaEnd::Leaving),
+        }
+    }
+
+    /// Nobody asks for its end any more.
+    pub(crate) fn dismiss(&mut self) {
+        (self.fault, self.leaving, self.stopping) = (None, false, true);
+    }
+
     /// Whether anyone may still ask for it.
     pub(crate) fn is_wanted(&self) -> bool {
-        !self.ended || self.unread || self.fault.is_some()
+        !self.ended || self.unread || self.end().is_some()
     }
 }
 
@@ -201,7 +218,7 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use apocryph_model::{Bytes, Millicores, Who};
+    use apocryph_model::{Bytes, Cause, Millicores};
 
     fn record(id: &str) -> Record {
         let reserved = Resources { cpu: Millicores(10), memory: Bytes(1), storage: Bytes(0) };
@@ -213,7 +230,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let records = Records::open(dir.path()).unwrap();
         let mut kept = record("a");
-        kept.fault = Some(Fault::passing(Who::Publisher, "container-ended", "it ended"));
+        kept.fault = Some(Fault::of(Cause::ContainerEnded, "it ended"));
         kept.ended = true;
         records.put(&kept).unwrap();
         assert_eq!(Records::open(dir.path()).unwrap().all().unwrap(), [kept.clone()]);

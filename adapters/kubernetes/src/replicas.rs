@@ -18,8 +18,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use apocryph_model::{ChannelId, Digest, Fault, Who};
-use apocryph_provider::{EngineError, Replica};
+use apocryph_model::{Cause, ChannelId, Digest, Fault, Who};
+use apocryph_provider::{EngineError, Replica, ReplicaEnd};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use tokio::sync::watch;
@@ -32,7 +32,7 @@ use crate::labels::{REPLICA, ROLE};
 use crate::node_readers::NodeReaders;
 use crate::objects::{Prepared, replica};
 use crate::pod_logs::PodLogs;
-use crate::pod_state::{NO_ROOM, PodState, started};
+use crate::pod_state::{PodState, started};
 use crate::record::{Record, Records};
 use crate::watch::Observer;
 
@@ -111,7 +111,7 @@ impl Replicas {
                 return Ok(());
             }
             let mut until = deadline;
-            if waiting.as_ref().is_some_and(|fault| fault.code == NO_ROOM) {
+            if waiting.as_ref().and_then(Fault::cause) == Some(Cause::NoRoom) {
                 self.hurry(|_| true);
                 let since = *without_room.get_or_insert_with(Instant::now);
                 until = until.min(since + NO_ROOM_TIMEOUT);
@@ -153,21 +153,21 @@ impl Replicas {
 
     /// Scales the pod's failed replicas away.
     pub(crate) fn dismiss_failed(&self, pod: ChannelId) {
-        let failed = |entry: &&Entry| entry.record.pod == pod && entry.record.fault.is_some();
+        let failed = |entry: &&Entry| entry.record.pod == pod && entry.record.end().is_some();
         let failed: Vec<String> = self.lock().values().filter(failed).map(|e| e.record.id.clone()).collect();
         for id in failed {
-            self.change(&id, |entry| (entry.record.fault, entry.record.stopping) = (None, true));
+            self.change(&id, |entry| entry.record.dismiss());
         }
     }
 
-    /// Returns once the replica has ended, or is none any more.
-    pub(crate) async fn ended(&self, pod: ChannelId, id: &str) -> Option<Fault> {
+    /// Returns once the replica ends, or is none any more.
+    pub(crate) async fn ended(&self, pod: ChannelId, id: &str) -> Option<ReplicaEnd> {
         let mut changes = self.changes();
         loop {
-            let seen = self.with(id, |e| (e.record.pod == pod, e.is_live(), e.record.fault.clone()));
+            let seen = self.with(id, |e| (e.record.pod == pod, e.is_live(), e.record.end()));
             match seen {
                 Some((true, true, _)) => changes.changed().await.ok()?,
-                Some((true, false, fault)) => return fault,
+                Some((true, false, end)) => return end,
                 _ => return None,
             }
         }

@@ -10,9 +10,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use apocryph_kubernetes::{ClusterError, reach};
-use apocryph_model::{ChannelId, Digest, Fault, Millicores, Who};
+use apocryph_model::{Digest, Fault, Millicores, Who};
 use apocryph_provider::{Engine, EngineError, EnginePod, Reading, Replica};
-use apocryph_testbed::engine_conformance::{PodUnderTest, Subject as _, shell};
+use apocryph_testbed::engine_conformance::{PodUnderTest, Subject as _, failure, shell};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, ResourceQuota};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
@@ -65,10 +65,6 @@ fn host_fault<T: std::fmt::Debug>(outcome: Result<T, EngineError>) -> Fault {
         Err(EngineError::Host(fault)) => fault,
         other => panic!("expected a fault of the host: {other:?}"),
     }
-}
-
-async fn ended(engine: &dyn Engine, pod: ChannelId, replica: &str) -> Option<Fault> {
-    tokio::time::timeout(PATIENCE, engine.ended(pod, replica)).await.expect("it ends").unwrap()
 }
 
 #[test]
@@ -127,7 +123,7 @@ fn what_happens_while_a_watch_is_cut_is_seen() {
                 "out of sight is not gone"
             );
             bench.api().answers();
-            let lost = ended(engine, taken.id, &away.id).await.expect("a fault");
+            let lost = failure(engine, taken.id, &away.id).await;
             assert_eq!((lost.who, lost.code.as_str()), (Who::Provider, "replica-lost"));
 
             // This time what is asked for is forgotten, which is told in both ways.
@@ -141,7 +137,7 @@ fn what_happens_while_a_watch_is_cut_is_seen() {
             })
             .await;
             bench.api().answers();
-            let fault = ended(engine, brief.id, &short.id).await.expect("a fault");
+            let fault = failure(engine, brief.id, &short.id).await;
             assert!(fault.text.contains("exit code 7"), "{fault}");
             assert!((2000..=3000).contains(&last(engine, &short.id).await.running_ms));
             assert!(bench.api().has_told());

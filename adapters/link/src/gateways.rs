@@ -21,7 +21,7 @@
 //!      hello (its name, and a number for its run) ──▶
 //!      ◀── welcome (how long a lease lasts)
 //!      activity, whole ──▶
-//!      ◀── put, for every pod; synced: whatever was not put is no more
+//!      ◀── put, and retire, for every pod; synced: whatever was not put is no more
 //!      ping ──▶  ◀── pong          renews the lease, from the time of the ping on
 //!      activity ──▶                whenever it changed
 //!      start ──▶  ◀── started      one for each pod, however many requests wait

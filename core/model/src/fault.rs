@@ -34,6 +34,60 @@ pub struct Fault {
     pub text: String,
 }
 
+/// Causes that engines tell and others act upon. Each is one party's fault and has one code, whichever the
+/// engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// A container ended.
+    ContainerEnded,
+    /// A container needed more memory than it has.
+    OutOfMemory,
+    /// The host has no memory left.
+    MemoryFull,
+    /// The host has no disk space left.
+    DiskFull,
+    /// No network address is left for another replica.
+    AddressesUsedUp,
+    /// No host has room for another replica.
+    NoRoom,
+    /// What may be reserved is used up.
+    Quota,
+}
+
+impl Cause {
+    const ALL: [Self; 7] = [
+        Self::ContainerEnded,
+        Self::OutOfMemory,
+        Self::MemoryFull,
+        Self::DiskFull,
+        Self::AddressesUsedUp,
+        Self::NoRoom,
+        Self::Quota,
+    ];
+
+    fn who(self) -> Who {
+        match self {
+            Self::ContainerEnded | Self::OutOfMemory => Who::Publisher,
+            Self::MemoryFull | Self::DiskFull | Self::AddressesUsedUp | Self::NoRoom | Self::Quota => {
+                Who::Provider
+            }
+        }
+    }
+
+    /// The code of faults of this cause.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::ContainerEnded => "container-ended",
+            Self::OutOfMemory => "out-of-memory",
+            Self::MemoryFull => "memory-full",
+            Self::DiskFull => "disk-full",
+            Self::AddressesUsedUp => "addresses-used-up",
+            Self::NoRoom => "no-room",
+            Self::Quota => "quota",
+        }
+    }
+}
+
 impl Fault {
     /// The code of a provider that sees no open channel, or not enough confirmations of it.
     pub const CHANNEL_NOT_OPEN: &str = "channel-not-open";
@@ -47,6 +101,16 @@ impl Fault {
     pub fn passing(who: Who, code: &str, text: impl Into<String>) -> Self {
         Self { who, retry: true, code: code.into(), text: text.into() }
     }
+
+    /// A fault of this cause, which may be gone at the next try.
+    pub fn of(cause: Cause, text: impl Into<String>) -> Self {
+        Self::passing(cause.who(), cause.code(), text)
+    }
+
+    /// What was its cause, where that is one of those.
+    pub fn cause(&self) -> Option<Cause> {
+        Cause::ALL.into_iter().find(|cause| cause.code() == self.code)
+    }
 }
 
 impl fmt::Display for Who {
@@ -58,5 +122,18 @@ impl fmt::Display for Who {
             Self::Network => "network",
             Self::Internal => "internal",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_known_by_its_fault() {
+        for cause in Cause::ALL {
+            assert_eq!(Fault::of(cause, "text").cause(), Some(cause));
+        }
+        assert_eq!(Fault::passing(Who::Provider, "host-failed", "text").cause(), None);
     }
 }

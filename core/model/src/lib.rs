@@ -29,7 +29,7 @@ pub use deployment::{
     Statement, UsageRecord,
 };
 pub use digest::{Digest, ParseDigestError};
-pub use fault::{Fault, Who};
+pub use fault::{Cause, Fault, Who};
 pub use host_proof::{DnsError, HostProof, ParseHostProofError};
 pub use manifest::{
     Constraints, Container, EnvValue, Manifest, SecretSource, Strategy, Volume, VolumeSource,

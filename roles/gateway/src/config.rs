@@ -15,7 +15,8 @@ pub struct Config {
     pub tcp_address: IpAddr,
     /// Requests, streams and TCP connections that one pod has under way at once.
     pub open_per_pod: usize,
-    /// How long what is under way on a replica may take that is ended by others.
+    /// How long what is under way on a replica may take that is ended by others, here and at the gateways
+    /// for which this one decides.
     pub drain: Duration,
     /// How requests wait for a pod.
     pub hold: HoldLimits,

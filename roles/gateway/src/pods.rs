@@ -1,6 +1,6 @@
 //! What the gateway needs of the engine that runs the pods.
 
-use apocryph_model::{ChannelId, Fault, Who};
+use apocryph_model::{Cause, ChannelId, Fault, Who};
 use async_trait::async_trait;
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
@@ -73,13 +73,6 @@ pub enum End {
     Leaving,
 }
 
-/// By the codes that engines tell.
-impl From<Fault> for End {
-    fn from(fault: Fault) -> Self {
-        if fault.code == "replica-leaving" { Self::Leaving } else { Self::Died(fault.into()) }
-    }
-}
-
 /// Why a pod does not start. The text of every variant is for whoever sent the request: it holds
 /// nothing of the pod's own output, which is its publisher's affair.
 #[derive(Debug, thiserror::Error)]
@@ -139,18 +132,19 @@ impl WakeError {
     }
 }
 
-/// By whose fault it is, and by the codes that engines tell.
+/// By the cause that the engine tells, else by whose fault it is.
 impl From<Fault> for WakeError {
     fn from(fault: Fault) -> Self {
-        match (fault.who, fault.code.as_str()) {
-            (_, "out-of-memory") => Self::OutOfMemory { reason: fault.text },
-            (_, "container-ended") => Self::Exited { reason: fault.text },
-            (_, "memory-full") => Self::NoRoom { resource: "memory".into() },
-            (_, "disk-full") => Self::NoRoom { resource: "disk space".into() },
-            (_, "addresses-used-up") => Self::NoRoom { resource: "addresses".into() },
-            (_, "no-room" | "quota") => Self::NoRoom { resource: "room".into() },
-            (Who::Publisher, _) => Self::Image { reason: fault.text },
-            _ => Self::Engine(fault.into()),
+        let no_room = |resource: &str| Self::NoRoom { resource: resource.into() };
+        match fault.cause() {
+            Some(Cause::OutOfMemory) => Self::OutOfMemory { reason: fault.text },
+            Some(Cause::ContainerEnded) => Self::Exited { reason: fault.text },
+            Some(Cause::MemoryFull) => no_room("memory"),
+            Some(Cause::DiskFull) => no_room("disk space"),
+            Some(Cause::AddressesUsedUp) => no_room("addresses"),
+            Some(Cause::NoRoom | Cause::Quota) => no_room("room"),
+            None if fault.who == Who::Publisher => Self::Image { reason: fault.text },
+            None => Self::Engine(fault.into()),
         }
     }
 }
@@ -172,16 +166,14 @@ mod tests {
 
     #[test]
     fn whoever_waits_is_told_whose_fault_it_is() {
-        let code = |who, code: &str| WakeError::from(Fault::passing(who, code, "text")).code();
-        assert_eq!(code(Who::Publisher, "container-ended"), "exited");
-        assert_eq!(code(Who::Publisher, "out-of-memory"), "out_of_memory");
-        assert_eq!(code(Who::Publisher, "user-unknown"), "image");
-        assert_eq!(code(Who::Provider, "disk-full"), "no_room");
-        assert_eq!(code(Who::Provider, "no-room"), "no_room");
-        assert_eq!(code(Who::Provider, "host-failed"), "engine");
-        let end = |code: &str| End::from(Fault::passing(Who::Provider, code, "text"));
-        assert!(matches!(end("replica-leaving"), End::Leaving));
-        assert!(matches!(end("replica-lost"), End::Died(WakeError::Engine(_))));
+        let of = |cause| WakeError::from(Fault::of(cause, "text")).code();
+        assert_eq!(of(Cause::ContainerEnded), "exited");
+        assert_eq!(of(Cause::OutOfMemory), "out_of_memory");
+        assert_eq!(of(Cause::DiskFull), "no_room");
+        assert_eq!(of(Cause::NoRoom), "no_room");
+        let other = |who, code| WakeError::from(Fault::passing(who, code, "text")).code();
+        assert_eq!(other(Who::Publisher, "user-unknown"), "image");
+        assert_eq!(other(Who::Provider, "host-failed"), "engine");
     }
 
     #[test]

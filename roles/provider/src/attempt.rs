@@ -10,7 +10,7 @@
 //! fetched. An undo brings back the earlier version where there is one, else it takes everything away.
 
 use crate::{
-    EnginePod, OnProgress, Provider, Replica, ReplicaState, Turn,
+    EnginePod, OnProgress, Provider, Replica, Turn,
     admission::{self, Judged},
     authorise::Caller,
     faults,
@@ -267,9 +267,7 @@ impl Provider {
     /// The replicas of a pod that run; none where the engine knows no such pod.
     pub(crate) async fn running(&self, pod: ChannelId) -> Result<Vec<Replica>, Fault> {
         match self.world.engine.replicas(pod).await {
-            Ok(replicas) => {
-                Ok(replicas.into_iter().filter(|replica| replica.state == ReplicaState::Running).collect())
-            }
+            Ok(replicas) => Ok(replicas.into_iter().filter(|replica| replica.end.is_none()).collect()),
             Err(crate::EngineError::Unknown) => Ok(Vec::new()),
             Err(cause) => Err(faults::of_engine(cause)),
         }

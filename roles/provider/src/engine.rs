@@ -27,17 +27,17 @@ pub struct Replica {
     pub id: String,
     /// Where its containers' ports are reached from this host.
     pub address: IpAddr,
-    /// What it is doing.
-    pub state: ReplicaState,
+    /// How it ends; none while all of its containers run and are to go on.
+    pub end: Option<ReplicaEnd>,
 }
 
-/// What a replica is doing.
+/// The end of a replica that nobody here asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ReplicaState {
-    /// All of its containers run.
-    Running,
-    /// A container ended by itself.
+pub enum ReplicaEnd {
+    /// It has ended: a container by itself, or all of it with its host.
     Failed(Fault),
+    /// Whoever runs the machines is ending it: what is under way there may come to its end.
+    Leaving,
 }
 
 /// What was used by one replica since it began. A reading never goes back.
@@ -96,11 +96,11 @@ pub trait Engine: Send + Sync {
     /// Stops one replica and no other, as [`Engine::scale`] does. One that has ended is no error.
     async fn stop(&self, pod: ChannelId, replica: &str) -> Result<(), EngineError>;
 
-    /// Returns once the replica has ended, at once where it has: with the reason where it ended by
-    /// itself, with `None` where it was stopped or nothing is known of it any more.
-    async fn ended(&self, pod: ChannelId, replica: &str) -> Result<Option<Fault>, EngineError>;
+    /// Returns once the replica ends or has ended, at once where it does: with how, with `None` where
+    /// it was stopped or nothing is known of it any more.
+    async fn ended(&self, pod: ChannelId, replica: &str) -> Result<Option<ReplicaEnd>, EngineError>;
 
-    /// The replicas that are there, of any spec, failed ones included.
+    /// The replicas that are there, of any spec, those that end or have failed included.
     async fn replicas(&self, pod: ChannelId) -> Result<Vec<Replica>, EngineError>;
 
     /// Every pod of which anything is there.

@@ -1,6 +1,6 @@
 //! What a publisher is told of failures of the world. Internal detail goes to the log.
 
-use crate::{BlobError, EngineError, RouteError};
+use crate::{BlobError, EngineError, ReplicaEnd, RouteError};
 use apocryph_ledger::LedgerError;
 use apocryph_model::{ChainError, DnsError, Fault, HostProof, Hostname, InvalidPod, Who};
 use tracing::{error, warn};
@@ -48,6 +48,17 @@ pub(crate) fn of_engine(cause: EngineError) -> Fault {
             error!("the engine does not know a pod that it was given");
             Fault::passing(Who::Internal, "engine", "the provider lost track of the pod: try again")
         }
+    }
+}
+
+pub(crate) fn of_end(end: ReplicaEnd) -> Fault {
+    match end {
+        ReplicaEnd::Failed(fault) => fault,
+        ReplicaEnd::Leaving => Fault::passing(
+            Who::Provider,
+            "replica-leaving",
+            "the provider ends the replica, such as for the sake of its node: start it again",
+        ),
     }
 }
 

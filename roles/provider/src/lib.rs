@@ -48,7 +48,7 @@ pub use blobs::{BlobError, Blobs, Registry};
 pub use chain::{Chain, Claim, ClaimReceipt};
 pub use clock::Clock;
 pub use deployments::{Authorisation, Deployments, OnProgress};
-pub use engine::{Engine, EngineError, EnginePod, Reading, Replica, ReplicaState};
+pub use engine::{Engine, EngineError, EnginePod, Reading, Replica, ReplicaEnd};
 pub use host_proofs::HostProofs;
 pub use overview::{LastClaim, Overview, PodOverview};
 pub use provider::{Provider, World};

@@ -1,6 +1,6 @@
 //! What publishers ask about: `status`, `logs`, `usage`, and the offer.
 
-use crate::{Authorisation, EngineError, Provider, ReplicaState, faults, provision::full};
+use crate::{Authorisation, EngineError, Provider, faults, provision::full};
 use apocryph_ledger::{Pod, PodState};
 use apocryph_model::{
     ChannelId, Fault, LogLine, LogQuery, Method, Name, Offer, PodPhase, PodStatus, UsageRecord, Who,
@@ -72,12 +72,9 @@ impl Provider {
             Err(EngineError::Unknown) => Vec::new(),
             Err(cause) => return Err(faults::of_engine(cause)),
         };
-        let running = replicas.iter().filter(|replica| replica.state == ReplicaState::Running).count();
-        let failure = replicas.into_iter().find_map(|replica| match replica.state {
-            ReplicaState::Failed(fault) => Some(fault),
-            ReplicaState::Running => None,
-        });
-        Ok((u32::try_from(running).unwrap_or(u32::MAX), failure))
+        let running = replicas.iter().filter(|replica| replica.end.is_none()).count();
+        let end = replicas.into_iter().find_map(|replica| replica.end);
+        Ok((u32::try_from(running).unwrap_or(u32::MAX), end.map(faults::of_end)))
     }
 
     /// Why the pod is not served, or what went wrong last.

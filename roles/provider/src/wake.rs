@@ -1,6 +1,6 @@
 //! The steps `wake` and `idle`, as the gateway asks for them. Nothing here waits for disk or chain.
 
-use crate::{EngineError, Provider, Replica, provider::Gate};
+use crate::{EngineError, Provider, Replica, ReplicaEnd, faults, provider::Gate};
 use apocryph_model::{ChannelId, Fault, Who};
 use tracing::instrument;
 
@@ -81,14 +81,14 @@ impl Provider {
         self.note_trouble(pod, Fault::lasting(Who::Publisher, "never-listens", text));
     }
 
-    /// Returns once a replica has ended: why, if by itself.
+    /// Returns once a replica ends: how, where nobody here asked for it.
     ///
     /// # Errors
     /// The engine cannot tell.
-    pub async fn ended(&self, pod: ChannelId, replica: &str) -> Result<Option<Fault>, EngineError> {
+    pub async fn ended(&self, pod: ChannelId, replica: &str) -> Result<Option<ReplicaEnd>, EngineError> {
         let ended = self.world.engine.ended(pod, replica).await?;
-        if let Some(fault) = &ended {
-            self.note_trouble(pod, fault.clone());
+        if let Some(end) = &ended {
+            self.note_trouble(pod, faults::of_end(end.clone()));
         }
         Ok(ended)
     }

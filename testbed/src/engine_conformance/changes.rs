@@ -3,7 +3,7 @@
 use apocryph_model::Digest;
 use apocryph_provider::EngineError;
 
-use super::driving::{ended, finish, is_later, lines_of, scale_to_one};
+use super::driving::{failure, finish, is_later, lines_of, scale_to_one};
 use super::{PodUnderTest, Subject, shell};
 
 /// Replicas outlive the daemon; the next one finds, reads, keeps and ends them.
@@ -20,7 +20,7 @@ pub async fn replicas_outlive_a_restart(subject: &mut dyn Subject) {
     subject.restart().await;
     let engine = subject.engine();
     assert_eq!(engine.replicas(pod.id).await.unwrap(), std::slice::from_ref(&replica));
-    let fault = ended(engine, brief.id, &short.id).await.expect("a fault");
+    let fault = failure(engine, brief.id, &short.id).await;
     assert!(fault.text.contains("exit code 7"), "{fault}");
     let mut pods = engine.pods().await.unwrap();
     pods.sort_unstable();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use apocryph_model::{ChannelId, Fault, LogQuery};
-use apocryph_provider::{Engine, EnginePod, Reading, Replica};
+use apocryph_provider::{Engine, EnginePod, Reading, Replica, ReplicaEnd};
 use futures::StreamExt as _;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
@@ -45,8 +45,12 @@ pub(super) async fn lines_of(engine: &dyn Engine, pod: ChannelId, count: usize) 
     timeout(PATIENCE, lines).await.expect("the lines come")
 }
 
-pub(super) async fn ended(engine: &dyn Engine, pod: ChannelId, replica: &str) -> Option<Fault> {
-    timeout(PATIENCE, engine.ended(pod, replica)).await.expect("it ends").unwrap()
+/// Why the replica failed, once it has.
+pub async fn failure(engine: &dyn Engine, pod: ChannelId, replica: &str) -> Fault {
+    match timeout(PATIENCE, engine.ended(pod, replica)).await.expect("it ends").unwrap() {
+        Some(ReplicaEnd::Failed(fault)) => fault,
+        other => panic!("it did not end by itself: {other:?}"),
+    }
 }
 
 /// The first reading, once it is as it should be: engines may read some counters only now and then.

@@ -7,7 +7,7 @@ use apocryph_model::{Bytes, ContainerSpec, VolumeKind};
 use apocryph_provider::{Engine, EnginePod};
 use tokio::time::timeout;
 
-use super::driving::{PATIENCE, ended, finish, lines_of, scale_to_one};
+use super::driving::{PATIENCE, failure, finish, lines_of, scale_to_one};
 use super::{PodUnderTest, Subject, attacker, shell};
 
 /// How often files are looked at.
@@ -23,7 +23,7 @@ pub async fn memory_is_limited(subject: &mut dyn Subject) {
     let engine = subject.engine();
     engine.prepare(&pod).await.unwrap();
     let replica = scale_to_one(engine, &pod).await;
-    let fault = ended(engine, pod.id, &replica.id).await.expect("a fault");
+    let fault = failure(engine, pod.id, &replica.id).await;
     assert_eq!(fault.code, "out-of-memory", "{fault}");
     assert!(fault.text.contains("32Mi"), "{fault}");
     finish(engine, pod.id).await;
@@ -41,7 +41,7 @@ pub async fn a_memory_bomb_ends_alone(subject: &mut dyn Subject) {
     let engine = subject.engine();
     let neighbour = prepare_and_start(engine, &calm).await;
     let replica = prepare_and_start(engine, &bomb).await;
-    let fault = ended(engine, bomb.id, &replica).await.expect("a fault");
+    let fault = failure(engine, bomb.id, &replica).await;
     assert_eq!(fault.code, "out-of-memory", "{fault}");
     assert_eq!(engine.replicas(calm.id).await.unwrap()[0].id, neighbour);
     finish(engine, bomb.id).await;
@@ -87,7 +87,7 @@ pub async fn storage_is_limited(subject: &mut dyn Subject) {
         replicas.push(prepare_and_start(engine, pod).await);
     }
     for (pod, replica) in pods.iter().zip(&replicas) {
-        let fault = ended(engine, pod.id, replica).await.expect("a fault");
+        let fault = failure(engine, pod.id, replica).await;
         assert_eq!(fault.code, "storage-exceeded", "{fault}");
         finish(engine, pod.id).await;
     }

@@ -19,6 +19,7 @@ pub mod scaling;
 mod subject;
 pub mod volumes;
 
+pub use driving::failure;
 pub use images::{answering, attacker, shell};
 pub use pod_under_test::PodUnderTest;
 pub use subject::Subject;

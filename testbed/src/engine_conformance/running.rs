@@ -1,9 +1,9 @@
 //! Containers run what the spec says, and their end is told.
 
 use apocryph_model::{ContainerSpec, Fault, Who};
-use apocryph_provider::{EngineError, Replica, ReplicaState};
+use apocryph_provider::{EngineError, Replica, ReplicaEnd};
 
-use super::driving::{ended, finish, first_lines, lines_of, sampled_until, scale_to_one};
+use super::driving::{failure, finish, first_lines, lines_of, sampled_until, scale_to_one};
 use super::{PodUnderTest, Subject, shell};
 
 /// A container sees its image, its environment, its user and its host name.
@@ -31,11 +31,11 @@ pub async fn a_container_that_ends_is_a_failure(subject: &mut dyn Subject) {
     let engine = subject.engine();
     engine.prepare(&pod).await.unwrap();
     let replica = scale_to_one(engine, &pod).await;
-    let fault = ended(engine, pod.id, &replica.id).await.expect("a fault");
+    let fault = failure(engine, pod.id, &replica.id).await;
     assert_eq!((fault.who, fault.code.as_str()), (Who::Publisher, "container-ended"));
     assert!(fault.text.contains("short") && fault.text.contains("exit code 3"), "{fault}");
     let failed = engine.replicas(pod.id).await.unwrap();
-    assert_eq!(failed, [Replica { state: ReplicaState::Failed(fault), ..replica.clone() }]);
+    assert_eq!(failed, [Replica { end: Some(ReplicaEnd::Failed(fault)), ..replica.clone() }]);
     let last = sampled_until(engine, |reading| reading.last).await;
     assert!(last.cpu_us > 10_000, "{last:?}");
     let fresh = scale_to_one(engine, &pod).await;

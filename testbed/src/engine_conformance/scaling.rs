@@ -1,6 +1,6 @@
 //! Replicas come and go.
 
-use apocryph_provider::{EngineError, ReplicaState};
+use apocryph_provider::EngineError;
 
 use super::driving::{all_sampled_until, is_later, last_readings};
 use super::{PodUnderTest, Subject, shell};
@@ -21,7 +21,7 @@ pub async fn scales_up_and_down(subject: &mut dyn Subject) {
 
     let two = engine.scale(pod.id, 2).await.unwrap();
     assert_eq!(two.len(), 2);
-    assert!(two.iter().all(|replica| replica.state == ReplicaState::Running));
+    assert!(two.iter().all(|replica| replica.end.is_none()));
     assert_ne!(two[0].address, two[1].address);
     assert_eq!(engine.scale(pod.id, 2).await.unwrap(), two);
     let readings =

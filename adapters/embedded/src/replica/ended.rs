@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use apocryph_model::{ChannelId, Fault, Resources};
-use apocryph_provider::{Reading, Replica, ReplicaState};
+use apocryph_provider::{Reading, Replica, ReplicaEnd};
 use serde::{Deserialize, Serialize};
 
 use crate::host_error::{Doing as _, HostError};
@@ -83,8 +83,8 @@ impl EndedReplicas {
         let known = self.lock();
         let of_pod = known.values().filter(|ended| ended.pod == pod);
         let failed = of_pod.filter_map(|ended| {
-            let state = ReplicaState::Failed(ended.fault.clone()?);
-            Some(Replica { id: ended.id.clone(), address: ended.address.into(), state })
+            let end = Some(ReplicaEnd::Failed(ended.fault.clone()?));
+            Some(Replica { id: ended.id.clone(), address: ended.address.into(), end })
         });
         failed.collect()
     }
@@ -148,10 +148,10 @@ fn reading(ended: &Ended) -> Reading {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use apocryph_model::{Bytes, Millicores, Who};
+    use apocryph_model::{Bytes, Cause, Millicores};
 
     fn ended(id: &str, fault: bool) -> Ended {
-        let fault = fault.then(|| Fault::passing(Who::Publisher, "container-ended", "it ended"));
+        let fault = fault.then(|| Fault::of(Cause::ContainerEnded, "it ended"));
         let reserved = Resources { cpu: Millicores(10), memory: Bytes(1), storage: Bytes(0) };
         let (pod, address) = (ChannelId([7; 32]), Ipv4Addr::LOCALHOST);
         let (cpu_us, running_ms, ingress, egress) = (1, 2, 3, 4);

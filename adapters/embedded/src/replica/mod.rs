@@ -24,8 +24,8 @@ use std::process::Child;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use apocryph_model::{ChannelId, Digest, Fault, Who};
-use apocryph_provider::{EngineError, Reading, Replica, ReplicaState};
+use apocryph_model::{Cause, ChannelId, Digest, Fault, Who};
+use apocryph_provider::{EngineError, Reading, Replica};
 
 use crate::cgroup::Cgroups;
 use crate::config::{CGROUP, Config};
@@ -172,7 +172,7 @@ impl Replicas {
         let replica = |live: &Arc<Live>| Replica {
             id: live.record.id.clone(),
             address: live.record.address.into(),
-            state: ReplicaState::Running,
+            end: None,
         };
         let live = lock(&self.live);
         let mut found: Vec<_> = live.values().filter(|live| live.record.pod == pod).map(replica).collect();
@@ -393,7 +393,7 @@ fn names_in(dir: PathBuf) -> Result<Vec<String>, HostError> {
 
 fn no_address() -> EngineError {
     let text = "the provider has no address left for another replica: try again later";
-    EngineError::Host(Fault::passing(Who::Provider, "addresses-used-up", text))
+    EngineError::Host(Fault::of(Cause::AddressesUsedUp, text))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

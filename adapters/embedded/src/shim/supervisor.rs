@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Instant;
 
-use apocryph_model::{Fault, Who};
+use apocryph_model::{Cause, Fault};
 use apocryph_podlog::{ContainerLog, Lines};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -224,18 +224,14 @@ impl Supervisor {
         let ContainerPlan { name, memory, cgroup, .. } = container;
         if self.cgroups.ran_out_of_memory(cgroup) {
             let text = format!("container {name} needed more than its memory, {memory}: give it more");
-            return Fault::passing(Who::Publisher, "out-of-memory", text);
+            return Fault::of(Cause::OutOfMemory, text);
         }
         let how = match status {
             WaitStatus::Exited(_, code) => format!("ended by itself with exit code {code}"),
             WaitStatus::Signaled(_, signal, _) => format!("was ended by the signal {signal}"),
             _ => "ended".into(),
         };
-        Fault::passing(
-            Who::Publisher,
-            "container-ended",
-            format!("container {name} {how}: its log may say why"),
-        )
+        Fault::of(Cause::ContainerEnded, format!("container {name} {how}: its log may say why"))
     }
 
     /// Asks all containers to end. The first reason is the one that counts.

@@ -58,7 +58,7 @@ pub(crate) struct Admitted {
 
 impl Connections {
     /// Messages that wait for one gateway to read them.
-    const QUEUE: usize = 1 << 14;
+    const QUEUE: usize = 1 << 15;
 
     pub(crate) fn new(lease: Duration) -> Self {
         let fleet = Fleet::new(lease, Instant::now());
@@ -244,7 +244,8 @@ impl Connections {
         }
     }
 
-    fn number(&self) -> u64 {
+    /// Tells an order, or a connection, from all others.
+    pub(crate) fn number(&self) -> u64 {
         self.orders.fetch_add(1, Ordering::Relaxed)
     }
 

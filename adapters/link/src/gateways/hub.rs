@@ -35,6 +35,8 @@ pub(crate) struct Inner {
     pub(crate) gateway: Gateway,
     pub(crate) pods: Arc<dyn Pods>,
     pub(crate) connections: Arc<Connections>,
+    /// How long what is under way may take on replicas that are not routed to any more.
+    drain: Duration,
     table: Mutex<HashMap<ChannelId, PodState>>,
     /// Whether the table is whole.
     ready: watch::Sender<bool>,
@@ -64,12 +66,14 @@ impl Hub {
         metrics::describe_gauge!("apocryph_gateways", "Gateways that are connected");
         let connections = Arc::new(Connections::new(lease));
         let fenced = FencedPods { pods: pods.clone(), connections: connections.clone() };
+        let drain = config.drain;
         let gateway = Gateway::new(config, Arc::new(fenced));
         let inner = Inner {
             token,
             gateway: gateway.clone(),
             pods,
             connections,
+            drain,
             table: Mutex::default(),
             ready: watch::Sender::new(false),
         };
@@ -131,7 +135,8 @@ impl Hub {
     }
 
     /// Waits until nothing is under way anywhere on replicas that a put left out, at most for
-    /// `grace`; then it is cut. Of a gateway that does not answer: until it cannot route any more.
+    /// `grace` or [`Config::drain`], whichever is less; then it is cut. Of a gateway that does not
+    /// answer: until it cannot route any more.
     pub async fn retire(&self, pod: ChannelId, grace: Duration) {
         let grace_ms = millis(grace);
         let retire = |order| ToGateway::Retire { order, pod, grace_ms };
@@ -154,7 +159,7 @@ impl Inner {
         let _ = self.ready.subscribe().wait_for(|ready| *ready).await;
         let table = self.table();
         for pod in table.values() {
-            self.connections.tell(id, ToGateway::Put { order: None, pod: pod.clone() });
+            self.told(pod).into_iter().for_each(|message| self.connections.tell(id, message));
         }
         self.connections.tell(id, ToGateway::Synced);
         info!(gateway = id.0, pods = table.len(), "a gateway knows every pod");
@@ -175,7 +180,7 @@ impl Inner {
         self.connections.tell(id, ToGateway::Started { pod, outcome });
         // What was put while it waited counts.
         if let Some(pod) = table.get(&pod) {
-            self.connections.tell(id, ToGateway::Put { order: None, pod: pod.clone() });
+            self.told(pod).into_iter().for_each(|message| self.connections.tell(id, message));
         }
     }
 
@@ -198,9 +203,17 @@ impl Inner {
         let running: Vec<_> = routed.into_iter().map(Into::into).collect();
         if state.running != running {
             state.running = running;
-            self.connections.tell_all(&ToGateway::Put { order: None, pod: state.clone() });
+            self.told(state).iter().for_each(|message| self.connections.tell_all(message));
         }
         true
+    }
+
+    /// What runs of a pod, and that what is under way beside it is not to go on for ever: whoever left may be
+    /// ended by others. Nobody waits for that here.
+    fn told(&self, pod: &PodState) -> [ToGateway; 2] {
+        let (order, grace_ms) = (self.connections.number(), millis(self.drain));
+        let put = ToGateway::Put { order: None, pod: pod.clone() };
+        [put, ToGateway::Retire { order, pod: pod.pod, grace_ms }]
     }
 
     async fn forget_lost(&self) {

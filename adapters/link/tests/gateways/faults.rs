@@ -1,6 +1,6 @@
 //! What breaks, and what must hold nevertheless.
 
-use crate::world::{LEASE, Other, POD, World, eventually, read_until};
+use crate::world::{LEASE, Other, POD, Times, World, eventually, read_until, read_until_cut};
 use apocryph_gateway::{Config, HoldLimits};
 use apocryph_model::Scale;
 use std::{net::SocketAddr, time::Duration};
@@ -63,7 +63,7 @@ async fn without_the_daemon_what_runs_is_served_and_what_does_not_waits_and_is_t
     assert_eq!(warm.ask("/").await, (200, "word".into()));
     read_until(&mut stream, "more\n").await;
 
-    let world = World::again(parts, Scale::default()).await;
+    let world = World::again(parts, Scale::default(), Times::default()).await;
     warm.synced().await;
     assert_eq!(world.engine.times("wake"), 1, "it was adopted");
     world.hub.retire(POD, Duration::ZERO).await;
@@ -81,7 +81,7 @@ async fn a_request_that_needs_the_daemon_waits_for_it_within_bounds() {
     assert_eq!(status, 503);
     assert!(body.contains("daemon_away") && body.contains("does not answer"), "{body}");
     let patient = Other::start(parts.2, Config::default()).await;
-    let (again, held) = tokio::join!(World::again(parts, Scale::default()), async {
+    let (again, held) = tokio::join!(World::again(parts, Scale::default(), Times::default()), async {
         patient.synced().await;
         patient.ask("/").await
     });
@@ -101,6 +101,20 @@ async fn what_a_new_daemon_does_not_know_is_gone() {
         eventually("it has no route", async || other.ask("/").await.0 == 404).await;
     }
     drop(world);
+}
+
+#[tokio::test]
+async fn what_left_while_nobody_decided_is_cut_off_too() {
+    let world = World::new(Scale::default()).await;
+    let [a, b] = world.others().await;
+    let streams = [a.stream().await, b.stream().await];
+    let parts = world.kill().await;
+    parts.0.evacuate();
+    let times = Times { drain: Duration::from_millis(300), ..Times::default() };
+    let _world = World::again(parts, Scale::default(), times).await;
+    for stream in streams {
+        read_until_cut(stream).await;
+    }
 }
 
 /// What a wire does instead of passing bytes on.
@@ -180,7 +194,7 @@ async fn a_stop_waits_for_the_lease_of_a_gateway_that_was_lost() {
 async fn a_stop_waits_for_the_lease(fault: Fault) {
     // The pod is quiet long before the lease is over.
     let lease = Duration::from_secs(3);
-    let world = World::with_lease(restless(), lease).await;
+    let world = World::timed(restless(), Times { lease, ..Times::default() }).await;
     let wire = Wire::to(world.address).await;
     // Those that nobody here gave are over.
     tokio::time::sleep(lease).await;
@@ -201,7 +215,7 @@ async fn who_begins_to_decide_waits_for_leases_that_others_gave() {
     cut_off.synced().await;
     let mut stream = cut_off.stream().await;
     wire.fault.send_replace(Fault::Silent);
-    let world = World::again(world.kill().await, Scale::default()).await;
+    let world = World::again(world.kill().await, Scale::default(), Times::default()).await;
     world.hub.retire(POD, Duration::ZERO).await;
     assert_eq!(cut_off.gateway.routed(POD), Some(Vec::new()), "nothing is routed there by then");
     read_until(&mut stream, "more\n").await;

@@ -1,6 +1,6 @@
 //! Several gateways and one who decides.
 
-use crate::world::{Other, POD, World, eventually, read_until};
+use crate::world::{Other, POD, Times, World, eventually, read_until, read_until_cut};
 use apocryph_gateway::Config;
 use apocryph_model::Scale;
 use std::net::Ipv4Addr;
@@ -110,6 +110,26 @@ async fn a_gateway_that_says_goodbye_counts_no_more() {
     drop(a);
     eventually("it is stopped", async || world.engine.times("idle") == 1).await;
     assert_eq!(b.ask("/").await.0, 200);
+}
+
+/// Others end a replica: gateways end what is under way there after a while, and start another.
+#[tokio::test]
+async fn what_leaves_is_drained_everywhere() {
+    let times = Times { drain: std::time::Duration::from_millis(300), ..Times::default() };
+    let world = World::timed(Scale::default(), times).await;
+    let [a, b] = world.others().await;
+    let leaving = [a.stream().await, b.stream().await];
+    world.engine.evacuate();
+    eventually("nothing is routed to it", async || {
+        [&a, &b].iter().all(|other| other.gateway.routed(POD) == Some(Vec::new()))
+    })
+    .await;
+    let mut fresh = a.stream().await;
+    for stream in leaving {
+        read_until_cut(stream).await;
+    }
+    world.app.end_streams();
+    read_until(&mut fresh, "end\n").await;
 }
 
 #[tokio::test]

@@ -7,7 +7,6 @@ use apocryph_link::{Hub, Link, LinkConfig, Role, Token};
 use apocryph_model::{ChannelId, Scale};
 use async_trait::async_trait;
 use std::{
-    future::pending,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -26,11 +25,26 @@ pub(crate) const LEASE: Duration = Duration::from_millis(1500);
 pub(crate) const POD: ChannelId = ChannelId([1; 32]);
 pub(crate) const HOST: &str = "a.example";
 
+/// How long things last where a gateway decides.
+#[derive(Clone, Copy)]
+pub(crate) struct Times {
+    pub(crate) lease: Duration,
+    pub(crate) drain: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self { lease: LEASE, drain: Config::default().drain }
+    }
+}
+
 /// Every replica of every pod is the app on this machine.
 #[derive(Default)]
 pub(crate) struct Engine {
     script: Mutex<Script>,
     may_wake: watch::Sender<bool>,
+    /// Runs that others are ending.
+    leaving: watch::Sender<Vec<u64>>,
 }
 
 #[derive(Default)]
@@ -51,6 +65,12 @@ impl Engine {
 
     pub(crate) fn running(&self) -> usize {
         self.script().running.len()
+    }
+
+    /// Others end all that runs.
+    pub(crate) fn evacuate(&self) {
+        let leaving = self.script().running.drain(..).map(|backend| backend.run).collect();
+        self.leaving.send_replace(leaving);
     }
 
     /// Whether starts end, or go on until they may.
@@ -91,8 +111,10 @@ impl Pods for Engine {
         self.script().asked.push("unheard");
     }
 
-    async fn died(&self, _: ChannelId, _: Backend) -> End {
-        pending().await
+    async fn died(&self, _: ChannelId, backend: Backend) -> End {
+        let mut leaving = self.leaving.subscribe();
+        leaving.wait_for(|leaving| leaving.contains(&backend.run)).await.unwrap();
+        End::Leaving
     }
 }
 
@@ -157,6 +179,14 @@ impl Other {
     }
 }
 
+/// Reads until the stream is cut before its end.
+pub(crate) async fn read_until_cut(mut stream: TcpStream) {
+    let mut read = Vec::new();
+    // How it is cut off is not the question.
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut read)).await.expect("it is cut");
+    assert!(!String::from_utf8_lossy(&read).contains("end\n"), "it came to its end");
+}
+
 pub(crate) async fn read_until(stream: &mut TcpStream, text: &str) {
     let mut read = Vec::new();
     let mut byte = [0];
@@ -184,22 +214,22 @@ pub(crate) fn token() -> Token {
 impl World {
     /// With [`POD`] at [`HOST`], of which nothing runs.
     pub(crate) async fn new(scale: Scale) -> Self {
-        Self::with_lease(scale, LEASE).await
+        Self::timed(scale, Times::default()).await
     }
 
-    pub(crate) async fn with_lease(scale: Scale, lease: Duration) -> Self {
+    pub(crate) async fn timed(scale: Scale, times: Times) -> Self {
         let engine = Arc::new(Engine::default());
         engine.let_wakes(true);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut world = Self::over(engine, App::start().await, listener, lease).await;
+        let mut world = Self::over(engine, App::start().await, listener, times).await;
         world.put(scale, &[]).await;
         world.hub.ready();
         world
     }
 
-    async fn over(engine: Arc<Engine>, app: App, listener: TcpListener, lease: Duration) -> Self {
-        let config = Config { serves: false, ..Config::default() };
-        let (gateway, hub) = Hub::new(config, engine.clone(), token(), lease);
+    async fn over(engine: Arc<Engine>, app: App, listener: TcpListener, times: Times) -> Self {
+        let config = Config { serves: false, drain: times.drain, ..Config::default() };
+        let (gateway, hub) = Hub::new(config, engine.clone(), token(), times.lease);
         let address = listener.local_addr().unwrap();
         let mut tasks = JoinSet::new();
         let serving = hub.clone();
@@ -235,15 +265,16 @@ impl World {
 
     /// Begins anew where another one was killed, and knows of no pod.
     pub(crate) async fn empty(engine: Arc<Engine>, app: App, address: SocketAddr) -> Self {
-        let world = Self::over(engine, app, TcpListener::bind(address).await.unwrap(), LEASE).await;
+        let world =
+            Self::over(engine, app, TcpListener::bind(address).await.unwrap(), Times::default()).await;
         world.hub.ready();
         world
     }
 
     /// Begins anew where another one was killed.
-    pub(crate) async fn again(parts: (Arc<Engine>, App, SocketAddr), scale: Scale) -> Self {
+    pub(crate) async fn again(parts: (Arc<Engine>, App, SocketAddr), scale: Scale, times: Times) -> Self {
         let (engine, app, address) = parts;
-        let mut world = Self::over(engine, app, TcpListener::bind(address).await.unwrap(), LEASE).await;
+        let mut world = Self::over(engine, app, TcpListener::bind(address).await.unwrap(), times).await;
         world.put(scale, &[]).await;
         world.hub.ready();
         world

@@ -2,7 +2,7 @@
 
 use apocryph_gateway::{Backend, End, Pods, StopError, WakeError};
 use apocryph_model::ChannelId;
-use apocryph_provider::{EngineError, Provider, Replica, WakeRefusal};
+use apocryph_provider::{EngineError, Provider, Replica, ReplicaEnd, WakeRefusal};
 use async_trait::async_trait;
 use std::{
     future,
@@ -76,7 +76,8 @@ impl Pods for EnginePods {
             }
         };
         match died.await {
-            Ok(Some(fault)) => fault.into(),
+            Ok(Some(ReplicaEnd::Failed(fault))) => End::Died(fault.into()),
+            Ok(Some(ReplicaEnd::Leaving)) => End::Leaving,
             Ok(None) => End::Died(WakeError::Removed),
             Err(error) => {
                 // Unknown is not ended: whoever dials finds out.

@@ -192,14 +192,20 @@ impl Members {
         self.0.retain(|member| member.standing != Standing::Retired || member.in_flight > 0);
     }
 
-    /// How much is under way on replicas that are retired.
-    pub(super) fn retiring(&self) -> usize {
-        self.standing(Standing::Retired).map(|member| member.in_flight).sum()
+    /// The runs of those that are retired.
+    pub(super) fn retired(&self) -> BTreeSet<u64> {
+        self.standing(Standing::Retired).map(|member| member.backend.run).collect()
     }
 
-    /// Cuts what is under way on replicas that are retired.
-    pub(super) fn cut_retired(&mut self) {
-        self.0.retain(|member| member.standing != Standing::Retired);
+    /// How much is under way on those of `runs` that are retired still.
+    pub(super) fn retiring(&self, runs: &BTreeSet<u64>) -> usize {
+        let retired = self.standing(Standing::Retired).filter(|member| runs.contains(&member.backend.run));
+        retired.map(|member| member.in_flight).sum()
+    }
+
+    /// Cuts what is under way on them.
+    pub(super) fn cut_retired(&mut self, runs: &BTreeSet<u64>) {
+        self.0.retain(|member| member.standing != Standing::Retired || !runs.contains(&member.backend.run));
     }
 
     fn standing(&self, standing: Standing) -> impl Iterator<Item = &Member> {

@@ -185,14 +185,15 @@ impl Pod {
         self.changes.send_replace(());
     }
 
-    /// Waits until nothing is under way on replicas that an update took out, at most for `grace`;
+    /// Waits until nothing is under way on replicas that were taken out before, at most for `grace`;
     /// then cuts it. Gives back how many requests and connections were cut.
     pub(crate) async fn retire(&self, grace: Duration) -> usize {
+        let retired = self.state().retired();
         // The time limit ends the wait; what is cut is counted by the state.
-        let _ = timeout(grace, self.until(|state| state.retiring() == 0)).await;
+        let _ = timeout(grace, self.until(|state| state.retiring(&retired) == 0)).await;
         let mut state = self.state();
-        let cut = state.retiring();
-        state.cut_retired();
+        let cut = state.retiring(&retired);
+        state.cut_retired(&retired);
         cut
     }
 

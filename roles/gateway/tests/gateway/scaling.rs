@@ -186,6 +186,28 @@ async fn nothing_is_routed_to_a_replica_that_was_taken_out() {
     assert_eq!(world.gateway.retire(POD, Duration::from_secs(60)).await, Drained { cut: 0 });
 }
 
+#[tokio::test]
+async fn each_replica_that_was_taken_out_has_the_whole_grace() {
+    let world = World::new(Config::default()).await;
+    let apps = replicas(&world).await;
+    let routes = restless(POD, HOST, apps[0].address.port());
+    let [first, second] = [(91, 2), (92, 3)]
+        .map(|(run, n)| apocryph_gateway::Backend { run, address: IpAddr::from([127, 0, 0, n]) });
+    world.put_running(routes.clone(), &[first]).await;
+    let earlier = send(world.http, get(HOST, "/stream")).await;
+    world.put_running(routes.clone(), &[second]).await;
+    let retiring = world.gateway.retire(POD, Duration::from_millis(300));
+    let (retired, later) = tokio::join!(retiring, async {
+        let later = send(world.http, get(HOST, "/stream")).await;
+        world.put_running(routes, &[]).await;
+        later
+    });
+    assert_eq!(retired, Drained { cut: 1 });
+    assert!(earlier.into_body().collect().await.is_err(), "it took longer than the grace");
+    assert_eq!(world.gateway.retire(POD, Duration::ZERO).await, Drained { cut: 1 }, "the later one went on");
+    assert!(later.into_body().collect().await.is_err(), "until now");
+}
+
 /// Others end a replica: what is under way there comes to its end or is cut after a while, and whoever comes is
 /// served by another one.
 #[tokio::test]

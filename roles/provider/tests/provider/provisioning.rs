@@ -3,10 +3,10 @@ use crate::{
     world::{ACCOUNT, Failing, Place, TOKEN, terms},
 };
 use apocryph_model::{
-    Address, Amount, Blob, Channel, Digest, Method, PeerAddress, PodPhase, Price, Progress, ProvisionRequest,
-    Rate, Terms,
+    Address, Amount, Blob, Cause, Channel, Digest, Fault, Method, PeerAddress, PodPhase, Price, Progress,
+    ProvisionRequest, Rate, Terms,
 };
-use apocryph_provider::{Deployments, WakeRefusal};
+use apocryph_provider::{Deployments, ReplicaEnd, WakeRefusal};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
@@ -278,4 +278,25 @@ async fn a_start_that_fails_is_told_to_the_gateway_and_in_the_status() {
     place.double.state().failing.clear();
     place.provider.wake(alice.channel(), 1).await.unwrap();
     assert_eq!(alice.status(&place).await.last_error, None);
+}
+
+#[tokio::test]
+async fn how_a_replica_ends_is_told_to_the_gateway_and_in_the_status() {
+    let place = Place::new();
+    let alice = Publisher::new(1, "web");
+    alice.deploy(&place).await;
+    let ends = [
+        (ReplicaEnd::Leaving, "replica-leaving"),
+        (ReplicaEnd::Failed(Fault::of(Cause::ContainerEnded, "it ended")), "container-ended"),
+    ];
+    for (end, code) in ends {
+        let replica = place.provider.wake(alice.channel(), 1).await.unwrap().remove(0);
+        place.double.state().replicas.get_mut(&alice.channel()).unwrap()[0].end = Some(end.clone());
+        let status = alice.status(&place).await;
+        assert_eq!((status.replicas, status.last_error.unwrap().code.as_str()), (0, code));
+        assert_eq!(place.provider.ended(alice.channel(), &replica.id).await.unwrap(), Some(end));
+        place.provider.idle(alice.channel()).await.unwrap();
+        let told = alice.status(&place).await.last_error;
+        assert_eq!(told.unwrap().code, code, "also after it is gone");
+    }
 }

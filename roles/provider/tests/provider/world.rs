@@ -2,13 +2,13 @@
 
 use apocryph_ledger::Ledger;
 use apocryph_model::{
-    Address, Amount, Attestation, Blob, ChainError, Channel, ChannelId, Digest, Endpoint, Fault, Hash32,
-    HostProof, Hostname, LogLine, LogQuery, Offering, PeerAddress, PeerId, PodSpec, Price, Resource, Tariff,
-    Terms, TransactionId, Who,
+    Address, Amount, Attestation, Blob, Cause, ChainError, Channel, ChannelId, Digest, Endpoint, Fault,
+    Hash32, HostProof, Hostname, LogLine, LogQuery, Offering, PeerAddress, PeerId, PodSpec, Price, Resource,
+    Tariff, Terms, TransactionId, Who,
 };
 use apocryph_provider::{
     BlobError, Blobs, Chain, Claim, ClaimPolicy, ClaimReceipt, Clock, Engine, EngineError, EnginePod,
-    HostProofs, Limits, Provider, Reading, Registry, Replica, ReplicaState, Settings, World,
+    HostProofs, Limits, Provider, Reading, Registry, Replica, ReplicaEnd, Settings, World,
 };
 use apocryph_seal::EnvelopeKey;
 use async_trait::async_trait;
@@ -220,7 +220,7 @@ impl Engine for Double {
 
     async fn scale(&self, pod: ChannelId, count: u32) -> Result<Vec<Replica>, EngineError> {
         if self.fails(Failing::Scale) {
-            return Err(EngineError::Host(Fault::passing(Who::Provider, "no-room", "no memory")));
+            return Err(EngineError::Host(Fault::of(Cause::NoRoom, "no memory")));
         }
         let mut state = self.state();
         if !state.prepared.contains_key(&pod) {
@@ -232,7 +232,7 @@ impl Engine for Double {
         while replicas.len() < count as usize {
             let id = format!("replica-{started}-{}", replicas.len());
             let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-            replicas.push(Replica { id, address, state: ReplicaState::Running });
+            replicas.push(Replica { id, address, end: None });
         }
         replicas.truncate(count as usize);
         let all = replicas.clone();
@@ -249,8 +249,9 @@ impl Engine for Double {
         Ok(())
     }
 
-    async fn ended(&self, _pod: ChannelId, _replica: &str) -> Result<Option<Fault>, EngineError> {
-        Ok(None)
+    async fn ended(&self, pod: ChannelId, replica: &str) -> Result<Option<ReplicaEnd>, EngineError> {
+        let replicas = self.replicas(pod).await?;
+        Ok(replicas.into_iter().find(|known| known.id == replica).and_then(|replica| replica.end))
     }
 
     async fn replicas(&self, pod: ChannelId) -> Result<Vec<Replica>, EngineError> {

@@ -5,7 +5,7 @@ use apocryph_model::Scale;
 use http::Request;
 
 use super::super::Subject;
-use super::super::driving::{PATIENCE, ended, finish};
+use super::super::driving::{PATIENCE, failure, finish};
 use super::app::{AT_ONCE, HOST, prepare, routes};
 use super::front::Front;
 use super::lent_pods::{lend, running};
@@ -35,10 +35,11 @@ pub async fn a_request_is_delivered_at_most_once(subject: &mut dyn Subject) {
         assert_eq!((answer.status, answer.error()), (502, Some("backend_closed")), "{answer:?}");
         spared.wait(3).await;
         let dead = async {
-            futures::future::select_all(victims.iter().map(|v| Box::pin(ended(engine, pod.id, &v.id)))).await
+            futures::future::select_all(victims.iter().map(|v| Box::pin(failure(engine, pod.id, &v.id))))
+                .await
         };
         let (fault, ..) = dead.await;
-        assert!(fault.is_some_and(|fault| fault.text.contains("exit code 3")), "the other one died of it");
+        assert!(fault.text.contains("exit code 3"), "the other one died of it: {fault}");
         spared.wait(3).await;
         assert_eq!(front.ask("/").await.status, 200, "and the pod goes on");
     };

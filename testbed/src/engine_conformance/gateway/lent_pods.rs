@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use apocryph_gateway::{Backend, End, Pods, StopError, WakeError};
 use apocryph_model::ChannelId;
-use apocryph_provider::{Engine, EngineError, Replica, ReplicaState};
+use apocryph_provider::{Engine, EngineError, Replica, ReplicaEnd};
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
@@ -60,7 +60,7 @@ pub(super) fn backend_of(replica: &Replica) -> Backend {
 /// Those that run.
 pub(super) async fn running(engine: &dyn Engine, pod: ChannelId) -> Result<Vec<Replica>, EngineError> {
     let mut replicas = engine.replicas(pod).await?;
-    replicas.retain(|replica| replica.state == ReplicaState::Running);
+    replicas.retain(|replica| replica.end.is_none());
     Ok(replicas)
 }
 
@@ -169,9 +169,13 @@ async fn stop(engine: &dyn Engine, pod: ChannelId, backend: Backend) -> Result<(
 }
 
 async fn end(engine: &dyn Engine, pod: ChannelId, backend: Backend) -> Result<End, EngineError> {
-    let fault = match replica(engine, pod, backend).await? {
+    let end = match replica(engine, pod, backend).await? {
         Some(replica) => engine.ended(pod, &replica.id).await?,
         None => None,
     };
-    Ok(fault.map_or(End::Died(WakeError::Removed), End::from))
+    Ok(match end {
+        Some(ReplicaEnd::Failed(fault)) => End::Died(fault.into()),
+        Some(ReplicaEnd::Leaving) => End::Leaving,
+        None => End::Died(WakeError::Removed),
+    })
 }

@@ -6,7 +6,7 @@ use apocryph_gateway::Config;
 use apocryph_model::Scale;
 
 use super::super::Subject;
-use super::super::driving::{PATIENCE, ended, finish};
+use super::super::driving::{PATIENCE, failure, finish};
 use super::app::{AT_ONCE, HOST, HTTP, prepare, restless, routes};
 use super::front::Front;
 use super::lent_pods::{lend, running};
@@ -26,7 +26,7 @@ pub async fn an_end_that_was_missed_is_found_out(subject: &mut dyn Subject) {
         let replica = running(engine, pod.id).await.unwrap().remove(0);
         let killed = http_get((replica.address, HTTP).into(), HOST, "/die").await;
         assert!(killed.is_err(), "{killed:?}");
-        ended(engine, pod.id, &replica.id).await.expect("a fault");
+        failure(engine, pod.id, &replica.id).await;
         let served = async || {
             let answer = front.ask("/").await;
             match (answer.status, answer.error()) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use apocryph_gateway::{Config, Drained};
 use apocryph_model::Scale;
+use apocryph_provider::{Replica, ReplicaEnd};
 use futures::future::join_all;
 
 use super::super::Subject;
@@ -102,6 +103,9 @@ pub async fn what_others_end_is_drained_too(subject: &mut dyn Subject) {
         }
         let routed = async || Ok(front.gateway.routed(pod.id).is_some_and(|routed| routed.is_empty()));
         until("nothing is routed to it", PATIENCE, routed).await.unwrap();
+        let end = Some(ReplicaEnd::Leaving);
+        assert_eq!(engine.ended(pod.id, &leaving.id).await.unwrap(), end);
+        assert_eq!(engine.replicas(pod.id).await.unwrap(), [Replica { end, ..leaving }]);
         let other = front.ask("/").await;
         assert!(other.status == 200 && other.body != under_way.run, "{other:?}");
         assert!(under_way.end().await, "it came to its end");

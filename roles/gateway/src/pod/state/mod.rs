@@ -354,14 +354,19 @@ impl State {
         }
     }
 
-    /// How much is under way on replicas that are retired.
-    pub(super) fn retiring(&self) -> usize {
-        self.members.retiring()
+    /// The runs of replicas that are retired.
+    pub(super) fn retired(&self) -> BTreeSet<u64> {
+        self.members.retired()
     }
 
-    /// Cuts what is under way on replicas that are retired.
-    pub(super) fn cut_retired(&mut self) {
-        self.members.cut_retired();
+    /// How much is under way on those of `runs` that are retired still.
+    pub(super) fn retiring(&self, runs: &BTreeSet<u64>) -> usize {
+        self.members.retiring(runs)
+    }
+
+    /// Cuts what is under way on them.
+    pub(super) fn cut_retired(&mut self, runs: &BTreeSet<u64>) {
+        self.members.cut_retired(runs);
     }
 
     /// The engine has brought the pod to zero, or somebody waits for it to run again, which
