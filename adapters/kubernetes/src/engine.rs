@@ -139,7 +139,7 @@ impl KubernetesEngine {
         let digest = pod.digest.hex();
         if before.as_ref() != Some(&digest) {
             let names = nodes.iter().filter(|node| takes_pods(node)).map(|node| node.name_any());
-            pull(&self.cluster, pod, names.collect::<BTreeSet<_>>()).await?;
+            pull(&self.cluster, &*self.registry, pod, names.collect::<BTreeSet<_>>()).await?;
             self.cluster.apply(&objects::namespace(config, pod, Some(&digest))).await?;
         }
         Ok(standing)

@@ -68,6 +68,10 @@ impl NodeRegistry for Images {
         Ok(NodeImage { manifest, architecture, has_command, group })
     }
 
+    async fn check(&self, token: &str, manifest: Digest) -> Result<(), EngineError> {
+        Ok(self.0.check(token, manifest).await?)
+    }
+
     fn retain(&self, token: &str, manifests: &[Digest]) {
         self.0.retain(token, manifests);
     }
