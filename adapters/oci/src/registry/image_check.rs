@@ -58,7 +58,7 @@ mod tests {
     use apocryph_seal::{LayerEncryptor, sha256};
     use std::io::{Seek as _, Write as _};
 
-    const ARCHIVE: [u8; 100_000] = [7; 100_000];
+    static ARCHIVE: [u8; 100_000] = [7; 100_000];
 
     fn layer() -> SealedLayer {
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
