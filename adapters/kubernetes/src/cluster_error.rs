@@ -91,7 +91,8 @@ impl ClusterError {
         match self {
             Self::Access(_) => true,
             Self::Api { source, .. } => {
-                let passing = [408, 429];
+                // In time, of a version of a list, too many.
+                let passing = [408, 410, 429];
                 let refused =
                     self.code().is_some_and(|code| (400..500).contains(&code) && !passing.contains(&code));
                 refused || matches!(&**source, kube::Error::Auth(_)) || is_untrusted(&**source)

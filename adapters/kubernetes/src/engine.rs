@@ -11,8 +11,9 @@ use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition, Node};
 use kube::ResourceExt as _;
+use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use crate::cluster::{Cluster, summary, takes_pods};
 use crate::cluster_error::ClusterError;
@@ -24,13 +25,12 @@ use crate::objects::{self, Object, Prepared};
 use crate::pod_logs::PodLogs;
 use crate::pod_state::words;
 use crate::pull::pull;
+use crate::reach::first_look;
 use crate::reading::keep_reading;
 use crate::record::Records;
 use crate::replicas::Replicas;
 use crate::watch::watch_pods;
 
-/// How long the cluster may take until all pods have been seen.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a namespace may take to go with all in it, how long where something of it is held by
 /// a finalizer, and how often it is looked at.
 const REMOVE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -53,29 +53,29 @@ pub struct KubernetesEngine {
 
 impl KubernetesEngine {
     /// Takes over what runs. See [`check`](crate::check) for what the cluster must have. Where nodes have
-    /// `readers`, processor time is theirs, and else the kubelets'.
+    /// `readers`, processor time is theirs, and else the kubelets'. Returns once all pods have been seen;
+    /// `waits` is told each time why they have not yet.
     ///
     /// # Errors
-    /// [`ClusterError`] where the cluster does not answer.
+    /// [`ClusterError`] where waiting does not help, as of [`reach`](crate::reach()).
     pub async fn open(
         config: Config,
         registry: Arc<dyn NodeRegistry>,
         readers: Option<Arc<dyn NodeReaders>>,
+        waits: impl FnMut(&ClusterError),
     ) -> Result<Self, ClusterError> {
         let records = Records::open(&config.data_dir)?;
         let cluster = Cluster::open(config).await?;
         let logs = Arc::new(PodLogs::new(cluster.clone(), records.clone()));
         let replicas = Replicas::open(cluster.clone(), records.clone(), logs.clone(), readers)?;
-        let watch = tokio::spawn(watch_pods(cluster.clone(), replicas.clone())).abort_handle();
+        let (trouble, troubles) = mpsc::unbounded_channel();
+        // Nobody listens after the first look.
+        let troubled = move |error| drop(trouble.send(error));
+        let watch = tokio::spawn(watch_pods(cluster.clone(), replicas.clone(), troubled)).abort_handle();
         tokio::spawn(keep_reading(Arc::downgrade(&replicas)));
         let (prepared, turns) = Default::default();
         let engine = Self { cluster, registry, records, logs, replicas, prepared, turns, watch };
-        let complete = timeout(OPEN_TIMEOUT, engine.replicas.complete()).await;
-        let late = |_| ClusterError::Late {
-            what: "the first look at the cluster's pods".into(),
-            seconds: OPEN_TIMEOUT.as_secs(),
-        };
-        complete.map_err(late)?;
+        first_look(engine.replicas.complete(), troubles, waits).await?;
         Ok(engine)
     }
 
@@ -139,7 +139,7 @@ impl KubernetesEngine {
         let digest = pod.digest.hex();
         if before.as_ref() != Some(&digest) {
             let names = nodes.iter().filter(|node| takes_pods(node)).map(|node| node.name_any());
-            pull(&self.cluster, pod, names.collect::<BTreeSet<_>>()).await?;
+            pull(&self.cluster, &*self.registry, pod, names.collect::<BTreeSet<_>>()).await?;
             self.cluster.apply(&objects::namespace(config, pod, Some(&digest))).await?;
         }
         Ok(standing)

@@ -43,6 +43,12 @@ pub trait NodeRegistry: Send + Sync + 'static {
     /// Whose fault it is.
     async fn open(&self, image: Shipped<'_>) -> Result<NodeImage, EngineError>;
 
+    /// Reads an open image whole, by the token and its manifest: whether it is what it says.
+    ///
+    /// # Errors
+    /// What is wrong with it, where something is; else why that cannot be told.
+    async fn check(&self, token: &str, manifest: Digest) -> Result<(), EngineError>;
+
     /// Closes all images of a token but those with these manifests.
     fn retain(&self, token: &str, manifests: &[Digest]);
 }

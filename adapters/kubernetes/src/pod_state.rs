@@ -189,7 +189,7 @@ pub(crate) fn refused(status: &ContainerStatus) -> Option<EngineError> {
 }
 
 /// The details name the provider's own addresses: all of them are in the log.
-fn cannot_pull(container: &str, message: &str) -> Fault {
+pub(crate) fn cannot_pull(container: &str, message: &str) -> Fault {
     tracing::error!(container, message, "a node cannot pull an image");
     let text =
         format!("the provider's nodes cannot pull the image of container {container}: try again later");

@@ -10,6 +10,7 @@ use kube::runtime::watcher;
 use kube::{Api, ResourceExt as _};
 
 use crate::cluster::Cluster;
+use crate::cluster_error::ClusterError;
 use crate::labels::selector;
 
 /// How long the API server keeps one watch open, in seconds: a connection that died unseen is
@@ -33,8 +34,12 @@ pub(crate) trait Observer: Send + Sync {
 }
 
 /// Tells `observer` of all pods of this engine for as long as it is polled. A watch that breaks is
-/// taken up again; what was missed meanwhile is told then.
-pub(crate) async fn watch_pods(cluster: Cluster, observer: Arc<impl Observer>) {
+/// taken up again; what was missed meanwhile is told then. `troubled` is told each time why it broke.
+pub(crate) async fn watch_pods(
+    cluster: Cluster,
+    observer: Arc<impl Observer>,
+    troubled: impl Fn(ClusterError),
+) {
     let pods: Api<Pod> = Api::all(cluster.client.clone());
     let own = watcher::Config::default().labels(&selector(&cluster.config.instance)).timeout(WATCH_SECONDS);
     let watch = || watcher(pods.clone(), own.clone()).boxed();
@@ -49,10 +54,23 @@ pub(crate) async fn watch_pods(cluster: Cluster, observer: Arc<impl Observer>) {
                     // Taken up where it was it would be refused again.
                     events = watch();
                 }
+                trouble(error).into_iter().for_each(&troubled);
                 tokio::time::sleep(AGAIN).await;
             }
         }
     }
+}
+
+/// What the API server did, where the error is its own.
+fn trouble(error: watcher::Error) -> Option<ClusterError> {
+    let source = match error {
+        watcher::Error::InitialListFailed(source)
+        | watcher::Error::WatchStartFailed(source)
+        | watcher::Error::WatchFailed(source) => source,
+        watcher::Error::WatchError(status) => kube::Error::Api(status),
+        watcher::Error::NoResourceVersion => return None,
+    };
+    Some(ClusterError::Api { doing: "look at the cluster's pods".into(), source: Box::new(source) })
 }
 
 fn is_forgotten(error: &watcher::Error) -> bool {

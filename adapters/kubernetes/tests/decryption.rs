@@ -27,11 +27,12 @@ fn ask_for_keys_at(address: &str) -> bool {
 }
 
 /// A layer that a node has unpacked runs without any key: nobody else's has this content.
-fn unheard_of(instance: &str) -> Image {
+fn unheard_of(instance: &str, gzip: bool) -> Image {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let busybox = std::fs::read("/bin/busybox").expect("busybox-static is installed");
     let layer = Layer::new().directory("bin", 0o755).file("bin/sleep", busybox, 0o755);
-    Image::new(vec![layer.file("content", format!("{instance} {now:?}"), 0o644)])
+    let layer = layer.file("content", format!("{instance} {now:?}"), 0o644);
+    Image::new(vec![if gzip { layer.gzip() } else { layer }])
 }
 
 #[test]
@@ -41,19 +42,24 @@ fn nodes_run_what_they_get_the_keys_to() {
             if !ask_for_keys_at("127.0.0.1:1") {
                 return;
             }
-            let image = bench.ship(&unheard_of(bench.instance()));
-            let pod = PodUnderTest::new(1, image)
-                .container("main", "")
-                .with(|container| container.entrypoint = Some(vec!["/bin/sleep".into(), "600".into()]))
-                .build(bench);
-            let keyless = bench.engine().prepare(&pod).await.unwrap_err();
-            assert!(
-                matches!(&keyless, EngineError::Host(fault) if fault.code == "image-pull"),
-                "{keyless:?}"
-            );
+            let pods = [(1, false), (2, true)].map(|(number, gzip)| {
+                let image = bench.ship(&unheard_of(bench.instance(), gzip));
+                let pod = PodUnderTest::new(number, image).container("main", "");
+                let sleep = Some(vec!["/bin/sleep".into(), "600".into()]);
+                pod.with(|container| container.entrypoint = sleep).build(bench)
+            });
+            for pod in &pods {
+                let keyless = bench.engine().prepare(pod).await.unwrap_err();
+                assert!(
+                    matches!(&keyless, EngineError::Host(fault) if fault.code == "image-pull"),
+                    "{keyless:?}"
+                );
+            }
             assert!(ask_for_keys_at(&bench.config.registry));
-            bench.engine().prepare(&pod).await.unwrap();
-            assert_eq!(bench.engine().scale(pod.id, 1).await.unwrap().len(), 1);
+            for pod in &pods {
+                bench.engine().prepare(pod).await.unwrap();
+                assert_eq!(bench.engine().scale(pod.id, 1).await.unwrap().len(), 1);
+            }
         })
     });
 }

@@ -214,6 +214,28 @@ fn a_cluster_that_is_away_is_waited_for_and_a_wrong_account_is_not() {
     });
 }
 
+/// As if it went between a daemon's first word to it and its first look at the pods.
+#[test]
+fn the_first_look_is_waited_for_as_the_first_word_is() {
+    with_faults(|bench| {
+        Box::pin(async move {
+            let image = bench.ship(&shell());
+            let pod = small(1, image, SERVE).build(bench);
+            bench.engine().prepare(&pod).await.unwrap();
+            let there = replica(bench.engine(), &pod).await;
+            bench.api().goes_away();
+            bench.crash();
+            let restarted = bench.next_engine();
+            tokio::pin!(restarted);
+            let early = tokio::time::timeout(AWAY + Duration::from_secs(5), &mut restarted).await;
+            assert!(early.is_err(), "it does not give up, and knows of nothing");
+            bench.api().answers();
+            let engine = tokio::time::timeout(PATIENCE, restarted).await.expect("it is there again").unwrap();
+            assert_eq!(engine.replicas(pod.id).await.unwrap(), [there], "it is taken over");
+        })
+    });
+}
+
 /// Why waiting does not help, which is known at the first try.
 async fn refused(kubeconfig: &Path) -> String {
     let unexpected = |waits: &ClusterError| panic!("it waits: {waits}");

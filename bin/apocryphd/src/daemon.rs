@@ -25,7 +25,9 @@ use crate::{
     failure::Failure,
     keys, offering,
     settings::{LinkSettings, Settings},
-    world::{self, EnginePods, GatewayRoutes, OpenEngine, Places, StoredBlobs, SystemClock},
+    world::{
+        self, EnginePods, GatewayRoutes, OpenEngine, Places, RegistryEndpoint, StoredBlobs, SystemClock,
+    },
 };
 use admin::Desk;
 use apocryph_evm::{Evm, Key};
@@ -85,7 +87,7 @@ impl Daemon {
     /// `None` where it is to stop before what it waits for is there.
     async fn start(
         settings: &Settings,
-        stopping: Pin<&mut impl Future<Output = ()>>,
+        mut stopping: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<Option<Self>, Failure> {
         let lock = lock::Lock::take(&settings.file.data_dir)?;
         let meters = health::install_meters();
@@ -100,26 +102,29 @@ impl Daemon {
         check_offer(settings, &chain).await?;
         tokio::select! {
             reached = world::reach(settings, |cause| waits(&readiness, cause)) => reached?,
-            () = stopping => return Ok(None),
+            () = &mut stopping => return Ok(None),
         }
         let node = start_node(settings).await?;
         describe(settings, &account, &node).await;
         let grants = Arc::new(Grants::new(&registry_secret(&state_key)));
-        let registry = listen(settings.file.listen.registry.0, "listen.registry").await?;
-        let registry_address = address(&registry, "listen.registry")?;
+        let listener = listen(settings.file.listen.registry.0, "listen.registry").await?;
+        let registry_address = address(&listener, "listen.registry")?;
         let doors = if settings.file.gateway.here { Some(Doors::of(settings).await?) } else { None };
         let link = LinkDoor::open(settings.link.as_ref(), Role::Gateway, "listen.gateways").await?;
         let readers = settings.readers.as_ref();
         let readers = LinkDoor::open(readers, Role::NodeReader, "listen.node-readers").await?;
         let blobs = Arc::new(StoredBlobs(node.store().clone()));
-        let registry = (registry, registry_address);
+        let registry =
+            RegistryEndpoint { listener, address: registry_address, blobs, grants: grants.clone() };
         // They last until the engine is closed.
         let mut links = JoinSet::new();
         let readers = readers.map(|door| door.serve_readers(&mut links));
         let shutdown = is_to_end(ended.clone());
-        let engine =
-            OpenEngine::open(settings, registry, blobs, grants.clone(), readers, &mut serving, shutdown)
-                .await?;
+        let waits = |cause| waits(&readiness, cause);
+        let engine = tokio::select! {
+            opened = OpenEngine::open(settings, registry, readers, &mut serving, shutdown, waits) => opened?,
+            () = &mut stopping => return Ok(None),
+        };
         let pods = Arc::new(EnginePods::default());
         let (listener, token) = link.map(|link| (link.listener, link.token)).unzip();
         let (gateway, hub) = open_gateway(settings, pods.clone(), token);

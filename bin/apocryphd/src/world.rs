@@ -10,7 +10,7 @@ mod node_readers;
 
 pub(crate) use blob_files::StoredBlobs;
 pub(crate) use clock::SystemClock;
-pub(crate) use engine::{OpenEngine, reach};
+pub(crate) use engine::{OpenEngine, RegistryEndpoint, reach};
 pub(crate) use gateway_pods::EnginePods;
 pub(crate) use gateway_routes::{GatewayRoutes, Places};
 

@@ -23,7 +23,7 @@ mod policy;
 mod pull;
 mod secrets;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::HashMap;
 

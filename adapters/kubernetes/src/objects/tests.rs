@@ -9,7 +9,8 @@ fn config() -> Config {
     config
 }
 
-fn prepared() -> Prepared {
+/// A pod with a bit of everything.
+pub(crate) fn prepared() -> Prepared {
     let volume = |name: &str, kind| VolumeSpec { name: name.parse().unwrap(), kind, files: BTreeMap::new() };
     let mount =
         |name: &str| Mount { volume: name.parse().unwrap(), path: format!("/{name}"), read_only: false };

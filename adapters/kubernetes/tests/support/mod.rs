@@ -17,7 +17,9 @@ use std::time::Duration;
 
 use account::Account;
 use api::FaultyApi;
-use apocryph_kubernetes::{Config, KubernetesEngine, NodeImage, NodeReaders, NodeRegistry, Shipped};
+use apocryph_kubernetes::{
+    ClusterError, Config, KubernetesEngine, NodeImage, NodeReaders, NodeRegistry, Shipped,
+};
 use apocryph_model::{ChannelId, Digest};
 use apocryph_oci::registry::{Decryption, NodeImages, serve_nodes};
 use apocryph_provider::{Engine, EngineError, Replica};
@@ -66,6 +68,10 @@ impl NodeRegistry for Images {
         let opened = self.0.open(image.token, image.key, image.image, image.user).await?;
         let apocryph_oci::registry::NodeImage { manifest, architecture, has_command, group, .. } = opened;
         Ok(NodeImage { manifest, architecture, has_command, group })
+    }
+
+    async fn check(&self, token: &str, manifest: Digest) -> Result<(), EngineError> {
+        Ok(self.0.check(token, manifest).await?)
     }
 
     fn retain(&self, token: &str, manifests: &[Digest]) {
@@ -148,7 +154,8 @@ impl Bench {
         config.seccomp_profile = give_profile(&cluster.kubeconfig);
         config.gateways.networks = vec![format!("{}/32", cluster.host)];
         let registry = Arc::new(Images(images));
-        let engine = Some(KubernetesEngine::open(config.clone(), registry.clone(), None).await.unwrap());
+        let engine =
+            Some(KubernetesEngine::open(config.clone(), registry.clone(), None, told).await.unwrap());
         let Cluster { kubeconfig: admin, host } = cluster;
         Self {
             name,
@@ -205,6 +212,12 @@ impl Bench {
         pods.items.into_iter().filter_map(|pod| pod.metadata.uid).collect()
     }
 
+    /// What takes over after this engine.
+    pub(crate) async fn next_engine(&self) -> Result<KubernetesEngine, ClusterError> {
+        let (config, registry, readers) = (self.config.clone(), self.registry.clone(), self.readers.clone());
+        KubernetesEngine::open(config, registry, readers, told).await
+    }
+
     /// Ends the engine as a crash of the daemon would.
     pub(crate) fn crash(&mut self) {
         drop(self.engine.take());
@@ -232,6 +245,11 @@ impl Bench {
             removed.unwrap();
         }
     }
+}
+
+/// What the engine waits for stands in the test's log.
+fn told(waits: &ClusterError) {
+    tracing::warn!(%waits, "the engine is not open yet");
 }
 
 async fn serve(host: IpAddr, images: Arc<NodeImages>) -> SocketAddr {
@@ -351,8 +369,7 @@ impl Subject for Bench {
 
     async fn restart(&mut self) {
         drop(self.engine.take());
-        let (config, registry, readers) = (self.config.clone(), self.registry.clone(), self.readers.clone());
-        self.engine = Some(KubernetesEngine::open(config, registry, readers).await.unwrap());
+        self.engine = Some(self.next_engine().await.unwrap());
     }
 }
 

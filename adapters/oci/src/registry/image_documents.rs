@@ -34,7 +34,11 @@ impl Documents {
     }
 }
 
-fn parse<T: serde::de::DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, ImageError> {
+/// Reads a document of that name.
+pub(super) fn parse<T: serde::de::DeserializeOwned>(
+    what: &'static str,
+    bytes: &[u8],
+) -> Result<T, ImageError> {
     serde_json::from_slice(bytes).map_err(|error| ImageError::Malformed { what, problem: error.to_string() })
 }
 

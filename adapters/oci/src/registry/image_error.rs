@@ -37,6 +37,14 @@ pub enum ImageError {
     /// A layer was shipped in the clear.
     #[error("layer {0} is not encrypted: images are shipped encrypted")]
     NotEncrypted(Digest),
+    /// A layer is not what its keys or its image say, or no layer.
+    #[error("layer {digest} is refused: {problem}")]
+    Refused {
+        /// Which.
+        digest: Digest,
+        /// What is wrong.
+        problem: String,
+    },
     /// The image knows no such group.
     #[error("its image has no group {0:?}: use a number, or a name of its /etc/group")]
     Group(String),
@@ -57,6 +65,7 @@ impl From<ImageError> for EngineError {
             ImageError::Malformed { .. } => "image-malformed",
             ImageError::NoKey(_) | ImageError::Key { .. } => "image-key",
             ImageError::NotEncrypted(_) => "image-not-encrypted",
+            ImageError::Refused { .. } => "image-refused",
             ImageError::Group(_) => "user-unknown",
             ImageError::Store { .. } | ImageError::Crypto(_) => {
                 tracing::error!(%error, "an image cannot be opened");

@@ -1,25 +1,16 @@
 //! One small file out of an image's encrypted layers, without unpacking them.
 
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
-use apocryph_seal::{LayerDecryptor, LayerKeys};
-use flate2::bufread::MultiGzDecoder;
 use tar::{Archive, EntryType};
+
+use super::image_error::ImageError;
+use super::sealed_layer::SealedLayer;
 
 /// The longest file that is read, in bytes.
 const MAX_FILE: u64 = 1 << 20;
-const BUFFER: usize = 64 << 10;
-
-/// A layer, encrypted.
-pub(super) struct SealedLayer {
-    pub(super) file: File,
-    pub(super) keys: LayerKeys,
-    /// Before encryption.
-    pub(super) media_type: String,
-}
 
 /// What a layer says of a file.
 enum Found {
@@ -32,34 +23,15 @@ enum Found {
 
 /// The contents of `path` in the image of these layers, which are given from the bottom up; `None`
 /// where it has no such file. Blocks while it reads.
-pub(super) fn read_file(layers: Vec<SealedLayer>, path: &str) -> io::Result<Option<Vec<u8>>> {
+pub(super) fn read_file(layers: Vec<SealedLayer>, path: &str) -> Result<Option<Vec<u8>>, ImageError> {
     for layer in layers.into_iter().rev() {
-        match look_in(layer, Path::new(path))? {
+        match layer.read(|tar| look_in_tar(tar, Path::new(path)))? {
             Found::Contents(contents) => return Ok(Some(contents)),
             Found::Hidden => return Ok(None),
             Found::Nothing => {}
         }
     }
     Ok(None)
-}
-
-fn look_in(layer: SealedLayer, path: &Path) -> io::Result<Found> {
-    let decryptor = LayerDecryptor::new(layer.keys).map_err(io::Error::other)?;
-    let mut plain = Decrypting { source: layer.file, decryptor };
-    let found = {
-        let plain = BufReader::with_capacity(BUFFER, &mut plain);
-        let tar: Box<dyn Read + '_> = if layer.media_type.ends_with("gzip") {
-            Box::new(MultiGzDecoder::new(plain))
-        } else if layer.media_type.ends_with("+zstd") {
-            Box::new(zstd::Decoder::with_buffer(plain)?)
-        } else {
-            Box::new(plain)
-        };
-        look_in_tar(tar, path)
-    };
-    io::copy(&mut plain, &mut io::sink())?;
-    plain.decryptor.finish().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-    found
 }
 
 /// The last entry of a name is the one that counts.
@@ -89,20 +61,6 @@ fn normal(path: &Path) -> PathBuf {
     path.components().filter(|part| matches!(part, Component::Normal(_))).collect()
 }
 
-struct Decrypting<R> {
-    source: R,
-    decryptor: LayerDecryptor,
-}
-
-impl<R: Read> Read for Decrypting<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.source.read(buffer)?;
-        let plain = self.decryptor.update(&buffer[..read]).map_err(io::Error::other)?;
-        buffer[..read].copy_from_slice(plain);
-        Ok(read)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,9 +85,9 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(encryptor.update(&plain).unwrap()).unwrap();
         io::Seek::rewind(&mut file).unwrap();
-        let keys = encryptor.finish().unwrap().keys;
+        let layer = encryptor.finish().unwrap();
         let media_type = if gzip { "x.tar+gzip" } else { "x.tar" };
-        SealedLayer { file, keys, media_type: media_type.into() }
+        SealedLayer { file, digest: layer.digest, keys: layer.keys, media_type: media_type.into() }
     }
 
     fn group(layers: Vec<SealedLayer>) -> Option<String> {

@@ -3,7 +3,8 @@
 use apocryph_model::Digest;
 
 use super::image_error::ImageError;
-use super::image_file::{SealedLayer, read_file};
+use super::image_file::read_file;
+use super::sealed_layer::SealedLayer;
 
 /// The number of `group`, which may be one already. `layers` are the image's, from the bottom up.
 pub(super) async fn number(image: Digest, layers: Vec<SealedLayer>, group: &str) -> Result<u32, ImageError> {
@@ -12,9 +13,7 @@ pub(super) async fn number(image: Digest, layers: Vec<SealedLayer>, group: &str)
     }
     let read = tokio::task::spawn_blocking(move || read_file(layers, "etc/group")).await;
     let file = read.map_err(|problem| ImageError::Store { digest: image, problem: problem.into() })?;
-    let file = file
-        .map_err(|problem| ImageError::Malformed { what: "layers", problem: problem.to_string() })?
-        .unwrap_or_default();
+    let file = file?.unwrap_or_default();
     let found = String::from_utf8_lossy(&file).lines().find_map(|line| id_of_line(line, group));
     found.ok_or_else(|| ImageError::Group(group.to_owned()))
 }

@@ -19,6 +19,7 @@ mod answer;
 mod body;
 mod decrypted;
 mod grants;
+mod image_check;
 mod image_documents;
 mod image_error;
 mod image_file;
@@ -28,6 +29,7 @@ mod node_images;
 mod range;
 mod refusal;
 mod route;
+mod sealed_layer;
 mod shelf;
 
 use std::convert::Infallible;

@@ -21,16 +21,17 @@ use apocryph_seal::{DeploymentKey, LayerKeys, encrypted_media_type, plain_media_
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::net::TcpListener;
+use tokio::sync::Mutex;
 
 use super::answer::read_manifest;
 use super::grants::{Grants, Token};
-use super::image_documents::{Documents, has_command, with_user};
+use super::image_documents::{Documents, has_command, parse, with_user};
 use super::image_error::ImageError;
-use super::image_file::SealedLayer;
-use super::image_group;
+use super::sealed_layer::SealedLayer;
 use super::shelf::{Content, Shelf};
 use super::{BlobFiles, serve_shelf};
-use crate::wire::{CONFIG, Descriptor, Manifest, Platform};
+use super::{image_check, image_group};
+use crate::wire::{CONFIG, Config, Descriptor, Manifest, Platform};
 
 /// An image as nodes run it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +65,8 @@ pub struct NodeImages {
     decryption: Decryption,
     /// By the pod's token, hashed.
     opened: RwLock<HashMap<Digest, Vec<Opened>>>,
+    /// Held while an image is looked at whole, which takes a core.
+    checking: Arc<Mutex<()>>,
 }
 
 struct Opened {
@@ -91,7 +94,7 @@ impl NodeImages {
     /// Of the blobs in `files`, as far as `grants` let.
     #[must_use]
     pub fn new(files: Arc<dyn BlobFiles>, grants: Arc<Grants>, decryption: Decryption) -> Self {
-        Self { files, grants, decryption, opened: RwLock::default() }
+        Self { files, grants, decryption, opened: RwLock::default(), checking: Arc::default() }
     }
 
     /// Opens an image, by the digest that it was shipped under, to whoever shows `token`, beside
@@ -123,6 +126,58 @@ impl NodeImages {
         Ok(NodeImage { manifest, os, architecture, has_command, group })
     }
 
+    /// Reads an open image whole, which is given as nodes name it: whether its layers are what it says. An
+    /// image that is too large for that passes.
+    ///
+    /// # Errors
+    /// [`ImageError`]: what is wrong with it, or why that cannot be told.
+    pub async fn check(&self, token: &str, manifest: Digest) -> Result<(), ImageError> {
+        let layers = self.named_layers(&Token::new(token), manifest).await?;
+        let turn = self.checking.clone().lock_owned().await;
+        let checked = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            image_check::check(layers)
+        });
+        checked.await.map_err(|problem| ImageError::Store { digest: manifest, problem: problem.into() })?
+    }
+
+    /// The layers of an open image with the digests of their archives, by its configuration.
+    async fn named_layers(
+        &self,
+        token: &Token,
+        manifest: Digest,
+    ) -> Result<Vec<image_check::Named>, ImageError> {
+        let Manifest { config, layers, .. } = self.held_document(token, manifest, "manifest")?;
+        let config: Config = self.held_document(token, config.digest, "configuration")?;
+        let mut named = Vec::new();
+        for (layer, diff_id) in layers.iter().zip(config.rootfs.diff_ids) {
+            match self.held(&token.hash(), &layer.digest) {
+                Some(Held::Layer(layer)) => named.push((self.sealed(&layer).await?, diff_id)),
+                _ => return Err(ImageError::Missing(layer.digest)),
+            }
+        }
+        Ok(named)
+    }
+
+    fn held_document<T: serde::de::DeserializeOwned>(
+        &self,
+        token: &Token,
+        digest: Digest,
+        what: &'static str,
+    ) -> Result<T, ImageError> {
+        match self.held(&token.hash(), &digest) {
+            Some(Held::Bytes(bytes)) => parse(what, &bytes),
+            _ => Err(ImageError::Missing(digest)),
+        }
+    }
+
+    async fn sealed(&self, layer: &Layer) -> Result<SealedLayer, ImageError> {
+        let Layer { encrypted: digest, keys, media_type, .. } = layer.clone();
+        let file = self.files.open(digest).await;
+        let file = file.map_err(|problem| ImageError::Store { digest, problem })?;
+        Ok(SealedLayer { file: file.ok_or(ImageError::Missing(digest))?, digest, keys, media_type })
+    }
+
     /// Closes all of a token's images but these, which are given as nodes name them.
     pub fn retain(&self, token: &str, manifests: &[Digest]) {
         let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
@@ -146,11 +201,8 @@ impl NodeImages {
 
     async fn group_id(&self, image: Digest, layers: &[Layer], group: &str) -> Result<u32, ImageError> {
         let mut sealed = Vec::new();
-        for Layer { encrypted, keys, media_type, .. } in layers {
-            let file = self.files.open(*encrypted).await;
-            let file = file.map_err(|problem| ImageError::Store { digest: *encrypted, problem })?;
-            let file = file.ok_or(ImageError::Missing(*encrypted))?;
-            sealed.push(SealedLayer { file, keys: keys.clone(), media_type: media_type.clone() });
+        for layer in layers {
+            sealed.push(self.sealed(layer).await?);
         }
         image_group::number(image, sealed, group).await
     }
@@ -282,13 +334,18 @@ mod tests {
 
     /// An image, its blobs, and the key to it.
     fn shipped() -> (Digest, Files, Vec<u8>) {
+        shipped_as(LAYER)
+    }
+
+    /// The same, whose configuration names a layer of these contents.
+    fn shipped_as(contents: &[u8]) -> (Digest, Files, Vec<u8>) {
         let key = DeploymentKey::generate().unwrap();
         let mut encryptor = LayerEncryptor::new().unwrap();
         let cipher = encryptor.update(LAYER).unwrap().to_vec();
         let layer = encryptor.finish().unwrap();
         let config = json!({
             "os": "linux", "architecture": "amd64", "config": { "Cmd": ["/bin/true"] },
-            "rootfs": { "type": "layers", "diff_ids": [sha256(LAYER)] },
+            "rootfs": { "type": "layers", "diff_ids": [sha256(contents)] },
         });
         let config = config.to_string().into_bytes();
         let manifest = json!({
@@ -380,6 +437,27 @@ mod tests {
         decryptor.finish().unwrap();
         images.retain(&token, &[]);
         assert!(images.layer_keys(&ticket).is_none());
+    }
+
+    #[tokio::test]
+    async fn an_image_that_names_others_contents_is_found_out_wherever_it_is_decrypted() {
+        for decryption in [Decryption::Here, Decryption::OnNodes] {
+            for (contents, right) in [(LAYER, true), (b"other contents".as_slice(), false)] {
+                let (image, files, key) = shipped_as(contents);
+                let grants = Arc::new(Grants::new(&[7; 32]));
+                let digests: Vec<Digest> = files.0.keys().copied().collect();
+                let token = grants.admit(ChannelId([1; 32]), &digests);
+                let images = NodeImages::new(Arc::new(files), grants, decryption);
+                let opened = images.open(&token, &key, image, Some("guest")).await.unwrap();
+                match images.check(&token, opened.manifest).await {
+                    Ok(()) => assert!(right),
+                    Err(ImageError::Refused { .. }) => assert!(!right),
+                    Err(other) => panic!("{other:?}"),
+                }
+                let closed = images.check("another token", opened.manifest).await;
+                assert!(matches!(closed, Err(ImageError::Missing(_))), "{closed:?}");
+            }
+        }
     }
 
     #[tokio::test]

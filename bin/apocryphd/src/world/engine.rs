@@ -16,6 +16,15 @@ use std::{net::SocketAddr, sync::Arc};
 use tokio::{net::TcpListener, task::JoinSet};
 use tracing::warn;
 
+/// What the engine pulls from.
+pub(crate) struct RegistryEndpoint {
+    pub(crate) listener: TcpListener,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    pub(crate) blobs: Arc<StoredBlobs>,
+    pub(crate) grants: Arc<Grants>,
+}
+
 /// The engine at work.
 pub(crate) enum OpenEngine {
     /// This machine.
@@ -39,19 +48,19 @@ pub(crate) async fn reach(settings: &Settings, mut waits: impl FnMut(String)) ->
 
 impl OpenEngine {
     /// Serves the pods' images on `registry` until `shutdown` is ready, and opens the engine, which asks
-    /// `readers` where it is a cluster that has some.
+    /// `readers` where it is a cluster that has some; `waits` is told each time why it is not open yet.
     pub(crate) async fn open(
         settings: &Settings,
-        (registry, address): (TcpListener, SocketAddr),
-        blobs: Arc<StoredBlobs>,
-        grants: Arc<Grants>,
+        registry: RegistryEndpoint,
         readers: Option<NodeReaders>,
         serving: &mut JoinSet<()>,
         shutdown: impl Future<Output = ()> + Send + 'static,
+        mut waits: impl FnMut(String),
     ) -> Result<Self, Failure> {
+        let RegistryEndpoint { listener, address, blobs, grants } = registry;
         match settings.file.engine.kind {
             EngineKind::Embedded => {
-                serving.spawn(registry::serve(registry, blobs, grants, shutdown));
+                serving.spawn(registry::serve(listener, blobs, grants, shutdown));
                 let engine = EmbeddedEngine::open(settings.engine(address)).await?;
                 Ok(Self::Embedded(Arc::new(engine)))
             }
@@ -61,10 +70,11 @@ impl OpenEngine {
                     Decrypt::Nodes => Decryption::OnNodes,
                 };
                 let images = Arc::new(NodeImages::new(blobs, grants, decryption));
-                serving.spawn(registry::serve_nodes(registry, images.clone(), shutdown));
+                serving.spawn(registry::serve_nodes(listener, images.clone(), shutdown));
                 let endpoint = Arc::new(NodeRegistryEndpoint(images));
-                let engine =
-                    KubernetesEngine::open(settings.cluster(address), endpoint, readers.map(linked)).await?;
+                let (config, readers) = (settings.cluster(address), readers.map(linked));
+                let waits = |error: &ClusterError| waits(format!("the cluster is not seen yet: {error}"));
+                let engine = KubernetesEngine::open(config, endpoint, readers, waits).await?;
                 Ok(Self::Kubernetes(Arc::new(engine)))
             }
         }
@@ -112,6 +122,10 @@ impl NodeRegistry for NodeRegistryEndpoint {
         let opened = self.0.open(image.token, image.key, image.image, image.user).await?;
         let registry::NodeImage { manifest, architecture, has_command, group, .. } = opened;
         Ok(NodeImage { manifest, architecture, has_command, group })
+    }
+
+    async fn check(&self, token: &str, manifest: Digest) -> Result<(), EngineError> {
+        Ok(self.0.check(token, manifest).await?)
     }
 
     fn retain(&self, token: &str, manifests: &[Digest]) {
