@@ -34,13 +34,14 @@ pub(super) fn read_file(layers: Vec<SealedLayer>, path: &str) -> Result<Option<V
     Ok(None)
 }
 
-/// The last entry of a name is the one that counts.
+/// The last entry of a name is the one that counts. Names that stand beside their headers are left
+/// alone: they may be of any length, and no path that is asked for needs one.
 fn look_in_tar(tar: impl Read, path: &Path) -> io::Result<Found> {
     let (folder, name) = (path.parent().unwrap_or(Path::new("")), path.file_name().unwrap_or_default());
     let whiteout = folder.join([OsStr::new(".wh."), name].join(OsStr::new("")));
     let opaque = folder.join(".wh..wh..opq");
     let (mut found, mut lower_hidden) = (Found::Nothing, false);
-    for entry in Archive::new(tar).entries()? {
+    for entry in Archive::new(tar).entries()?.raw(true) {
         let mut entry = entry?;
         let at = normal(&entry.path()?);
         lower_hidden |= at == whiteout || at == opaque;
@@ -104,6 +105,17 @@ mod tests {
         assert_eq!(group(vec![base(), layer(&[("etc/.wh.group", "")], true)]), None);
         assert_eq!(group(vec![base(), layer(&[("etc/.wh..wh..opq", "")], false)]), None);
         assert_eq!(group(vec![other()]), None);
+    }
+
+    #[test]
+    fn long_names_are_not_read() {
+        let long = "x/".repeat(200);
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(0);
+        tar.append_data(&mut header, &long, io::empty()).unwrap();
+        let tar = tar.into_inner().unwrap();
+        assert!(matches!(look_in_tar(&tar[..], Path::new(&long)).unwrap(), Found::Nothing));
     }
 
     #[test]
