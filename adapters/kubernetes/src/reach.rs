@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::cluster::{client, is_there};
 use crate::cluster_error::ClusterError;
@@ -51,16 +51,14 @@ pub(crate) async fn first_look(
     loop {
         let trouble = tokio::select! {
             () = &mut complete => return Ok(()),
-            trouble = timeout(LOOK_TIMEOUT, troubles.recv()) => trouble,
-        };
-        match trouble {
-            Ok(Some(error)) => waits(&absence.bear(error)?),
+            Some(error) = troubles.recv() => absence.bear(error)?,
             // It goes on, but its operator should know.
-            Ok(None) | Err(_) => waits(&ClusterError::Late {
+            () = sleep(LOOK_TIMEOUT) => ClusterError::Late {
                 what: "the first look at the cluster's pods".into(),
                 seconds: LOOK_TIMEOUT.as_secs(),
-            }),
-        }
+            },
+        };
+        waits(&trouble);
     }
 }
 
