@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use apocryph_model::{Bytes, ContainerSpec, VolumeKind};
+use apocryph_model::{Bytes, ContainerSpec, Millicores, VolumeKind};
 use apocryph_provider::{Engine, EnginePod};
 use tokio::time::timeout;
 
@@ -98,9 +98,11 @@ pub async fn a_flood_of_output_is_bounded(subject: &mut dyn Subject) {
     let image = subject.ship(&shell());
     let script = "/bin/busybox yes 'a line of some length, so that there is something to it' | head -c 24m; \
                   sleep 1; echo dry; sleep 600";
-    let pod = PodUnderTest::new(1, image)
-        .container("main", script)
-        .with(|container| container.resources.storage = Bytes(64 << 20));
+    let pod = PodUnderTest::new(1, image).container("main", script).with(|container| {
+        // It has much to write.
+        container.resources.cpu = Millicores(500);
+        container.resources.storage = Bytes(64 << 20);
+    });
     let pod = pod.build(subject);
     prepare_and_start(subject.engine(), &pod).await;
     let folder = subject.log_folder(pod.id);
