@@ -1,16 +1,16 @@
 //! The cluster, as this engine speaks to it.
 
-use std::collections::HashSet;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use http::Request;
-use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::client::{Body, ClientBuilder};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Resource, ResourceExt as _};
-use serde::de::DeserializeOwned;
+use kube::core::ApiResource;
+use kube::{Api, Client, ResourceExt as _};
 use serde_json::Value;
 use tokio::time::sleep;
 use tower::util::MapRequestLayer;
@@ -19,7 +19,7 @@ use crate::cluster_error::{ANSWER_TIMEOUT, ClusterError, Doing as _, answer, ans
 use crate::config::Config;
 use crate::covers::covers;
 use crate::labels::{FIELD_MANAGER, selector};
-use crate::objects::{Nodes, Object};
+use crate::objects::{Nodes, Object, is_public};
 
 /// How long the API server may take over its first word.
 const FIRST_WORD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -120,11 +120,15 @@ impl Cluster {
     pub(crate) async fn apply(&self, object: &Object) -> Result<bool, ClusterError> {
         let api = self.dynamic(object);
         let live = answer(format!("look at {}", object.title()), api.get_opt(object.name())).await?;
-        let as_wanted = live.and_then(|live| serde_json::to_value(live).ok());
-        if as_wanted.is_some_and(|live| covers(&live, &object.value)) {
+        self.bring(live.and_then(|live| serde_json::to_value(live).ok()).as_ref(), object).await
+    }
+
+    /// The same for an object that has been seen as `live`, or not at all.
+    pub(crate) async fn bring(&self, live: Option<&Value>, object: &Object) -> Result<bool, ClusterError> {
+        if live.is_some_and(|live| covers(live, &object.value)) {
             return Ok(false);
         }
-        let apply = PatchParams::apply(FIELD_MANAGER).force();
+        let (api, apply) = (self.dynamic(object), PatchParams::apply(FIELD_MANAGER).force());
         let patch = Patch::Apply(&object.value);
         answer(format!("apply {}", object.title()), api.patch(object.name(), &apply, &patch)).await?;
         Ok(true)
@@ -137,34 +141,30 @@ impl Cluster {
         }
     }
 
-    /// Takes away the Secrets and volumes of a namespace that are not in `wanted`.
-    pub(crate) async fn prune(&self, namespace: &str, wanted: &[Object]) -> Result<(), ClusterError> {
-        let names = |kind: &str| {
-            let of_kind = wanted.iter().filter(|object| object.resource.kind == kind);
-            of_kind.map(|object| object.name().to_owned()).collect::<HashSet<_>>()
-        };
-        self.prune_kind::<Secret>(namespace, &names("Secret")).await?;
-        self.prune_kind::<PersistentVolumeClaim>(namespace, &names("PersistentVolumeClaim")).await
+    /// The names of this engine's objects of a kind in a namespace, but of those that are about to go.
+    pub(crate) async fn names(
+        &self,
+        namespace: &str,
+        kind: &ApiResource,
+    ) -> Result<Vec<String>, ClusterError> {
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, kind);
+        let own = ListParams::default().labels(&selector(&self.config.instance));
+        let listed = answer(format!("list {}", kind.plural), api.list_metadata(&own)).await?.items;
+        let stays = listed.into_iter().filter(|object| object.metadata.deletion_timestamp.is_none());
+        Ok(stays.map(|object| object.name_any()).collect())
     }
 
-    async fn prune_kind<K>(&self, namespace: &str, wanted: &HashSet<String>) -> Result<(), ClusterError>
-    where
-        K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-            + Clone
-            + DeserializeOwned
-            + std::fmt::Debug,
-    {
-        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
-        let own = ListParams::default().labels(&selector(&self.config.instance));
-        let kind = K::kind(&());
-        for object in answer(format!("list {kind}s"), api.list_metadata(&own)).await?.items {
-            let name = object.name_any();
-            if !wanted.contains(&name) && object.metadata.deletion_timestamp.is_none() {
-                let params = DeleteParams::default();
-                absent_is_fine(answer(format!("delete {kind} {name}"), api.delete(&name, &params)).await)?;
-            }
-        }
-        Ok(())
+    /// Takes an object away; one that is not there is no error.
+    pub(crate) async fn delete(
+        &self,
+        namespace: &str,
+        kind: &ApiResource,
+        name: &str,
+    ) -> Result<(), ClusterError> {
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, kind);
+        let params = DeleteParams::default();
+        let deleted = api.delete(name, &params);
+        absent_is_fine(answer(format!("delete {} {name}", kind.kind), deleted).await)
     }
 
     pub(crate) async fn create_pod(&self, namespace: &str, pod: Value) -> Result<Pod, ClusterError> {
@@ -220,15 +220,19 @@ pub(crate) fn takes_pods(node: &Node) -> bool {
     ready && !closed && !taints.iter().any(|taint| taint.effect != "PreferNoSchedule")
 }
 
-/// What a pod's objects depend on.
-pub(crate) fn summary(nodes: &[Node]) -> Nodes {
+/// What a pod's objects depend on. The count is rounded up, so that not all of them are written again for every
+/// node that comes or goes.
+pub(crate) fn summary<'a>(nodes: impl Iterator<Item = &'a Node>) -> Nodes {
     let of_node = |node: &Node| node.status.clone().and_then(|status| status.addresses).unwrap_or_default();
-    let addresses = nodes.iter().flat_map(of_node).filter_map(|address| address.address.parse().ok());
-    let mut addresses: Vec<std::net::IpAddr> = addresses.collect();
+    let (mut count, mut addresses) = (0_u32, Vec::new());
+    for node in nodes {
+        count = count.saturating_add(1);
+        addresses.extend(of_node(node).iter().filter_map(|address| address.address.parse::<IpAddr>().ok()));
+    }
+    addresses.retain(|address| is_public(*address));
     addresses.sort_unstable();
     addresses.dedup();
-    let count = u32::try_from(nodes.iter().filter(|node| takes_pods(node)).count()).unwrap_or(u32::MAX);
-    Nodes { count, addresses }
+    Nodes { count: count.checked_next_power_of_two().unwrap_or(count), addresses }
 }
 
 #[cfg(test)]

@@ -25,6 +25,8 @@ mod reach;
 mod reading;
 mod record;
 mod replicas;
+mod sight;
+mod standing;
 mod usage;
 mod watch;
 

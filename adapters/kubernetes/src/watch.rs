@@ -1,17 +1,21 @@
-//! Sees every pod of this engine, from now on.
+//! Sees every pod of this engine, from now on, and all else that it has in the cluster.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::core::ApiResource;
 use kube::runtime::watcher;
-use kube::{Api, ResourceExt as _};
+use kube::{Api, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
 
 use crate::cluster::Cluster;
 use crate::cluster_error::ClusterError;
 use crate::labels::selector;
+use crate::sight::Sight;
 
 /// How long the API server keeps one watch open, in seconds: a connection that died unseen is
 /// noticed soon after.
@@ -42,19 +46,34 @@ pub(crate) async fn watch_pods(
 ) {
     let pods: Api<Pod> = Api::all(cluster.client.clone());
     let own = watcher::Config::default().labels(&selector(&cluster.config.instance)).timeout(WATCH_SECONDS);
-    let watch = || watcher(pods.clone(), own.clone()).boxed();
-    let (mut events, mut known, mut listed) = (watch(), Pods::new(), Pods::new());
+    let (mut known, mut listed) = (Pods::new(), Pods::new());
+    follow(pods, own, "pods", |event| take(event, &mut known, &mut listed, &*observer), troubled).await;
+}
+
+/// Gives all that happens to what `own` selects to `take`, for as long as it is polled. `plural` is how
+/// what is watched is called. A watch that breaks is taken up again.
+pub(crate) async fn follow<K>(
+    api: Api<K>,
+    own: watcher::Config,
+    plural: &str,
+    mut take: impl FnMut(watcher::Event<K>),
+    troubled: impl Fn(ClusterError),
+) where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let watch = || watcher(api.clone(), own.clone()).boxed();
+    let mut events = watch();
     loop {
         match events.try_next().await {
-            Ok(Some(event)) => take(event, &mut known, &mut listed, &*observer),
+            Ok(Some(event)) => take(event),
             Ok(None) => return,
             Err(error) => {
-                tracing::warn!(%error, "the cluster's pods are out of sight");
+                tracing::warn!(%error, "the cluster's {plural} are out of sight");
                 if is_forgotten(&error) {
                     // Taken up where it was it would be refused again.
                     events = watch();
                 }
-                trouble(error).into_iter().for_each(&troubled);
+                trouble(error, plural).into_iter().for_each(&troubled);
                 tokio::time::sleep(AGAIN).await;
             }
         }
@@ -62,7 +81,7 @@ pub(crate) async fn watch_pods(
 }
 
 /// What the API server did, where the error is its own.
-fn trouble(error: watcher::Error) -> Option<ClusterError> {
+fn trouble(error: watcher::Error, plural: &str) -> Option<ClusterError> {
     let source = match error {
         watcher::Error::InitialListFailed(source)
         | watcher::Error::WatchStartFailed(source)
@@ -70,11 +89,84 @@ fn trouble(error: watcher::Error) -> Option<ClusterError> {
         watcher::Error::WatchError(status) => kube::Error::Api(status),
         watcher::Error::NoResourceVersion => return None,
     };
-    Some(ClusterError::Api { doing: "look at the cluster's pods".into(), source: Box::new(source) })
+    Some(ClusterError::Api { doing: format!("look at the cluster's {plural}"), source: Box::new(source) })
 }
 
 fn is_forgotten(error: &watcher::Error) -> bool {
     matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == GONE)
+}
+
+/// Tells `sight` of all of one kind of this engine's objects, as [`watch_pods`] does.
+pub(crate) async fn watch_kind(
+    cluster: Cluster,
+    kind: ApiResource,
+    sight: Arc<Sight>,
+    troubled: impl Fn(ClusterError),
+) {
+    let own = watcher::Config::default().labels(&selector(&cluster.config.instance));
+    let tell = |told| match told {
+        Told::There(object) => sight.observe(&kind, object),
+        Told::Gone((None, name)) => sight.gone(&kind, &name, &name),
+        Told::Gone((Some(namespace), name)) => sight.gone(&kind, &namespace, &name),
+        Told::All => sight.is_listed(&kind.kind),
+    };
+    let (api, mut listing) = (Api::all_with(cluster.client, &kind), Listing::default());
+    follow(api, own, &kind.plural, |event| listing.take(event, tell), troubled).await;
+}
+
+/// Tells `sight` of all nodes.
+pub(crate) async fn watch_nodes(cluster: Cluster, sight: Arc<Sight>, troubled: impl Fn(ClusterError)) {
+    let tell = |told| match told {
+        Told::There(node) => sight.observe_node(node),
+        Told::Gone((_, name)) => sight.node_gone(&name),
+        Told::All => sight.is_listed(&Node::kind(&())),
+    };
+    let (api, mut listing): (Api<Node>, _) = (Api::all(cluster.client), Listing::default());
+    follow(api, watcher::Config::default(), "nodes", |event| listing.take(event, tell), troubled).await;
+}
+
+/// The namespace, where there is one, and the name.
+type Named = (Option<String>, String);
+
+/// What a watch tells.
+enum Told<K> {
+    There(K),
+    Gone(Named),
+    /// All that is there has been told, and no others are there.
+    All,
+}
+
+/// Knows what is there, and so what is gone when all is listed anew.
+#[derive(Default)]
+struct Listing {
+    known: HashSet<Named>,
+    listed: HashSet<Named>,
+}
+
+impl Listing {
+    fn take<K: Resource>(&mut self, event: watcher::Event<K>, tell: impl Fn(Told<K>)) {
+        let named = |object: &K| (object.namespace(), object.name_any());
+        match event {
+            watcher::Event::Init => self.listed.clear(),
+            watcher::Event::InitApply(object) => {
+                self.listed.insert(named(&object));
+                tell(Told::There(object));
+            }
+            watcher::Event::InitDone => {
+                let earlier = std::mem::replace(&mut self.known, std::mem::take(&mut self.listed));
+                earlier.difference(&self.known).for_each(|gone| tell(Told::Gone(gone.clone())));
+                tell(Told::All);
+            }
+            watcher::Event::Apply(object) => {
+                self.known.insert(named(&object));
+                tell(Told::There(object));
+            }
+            watcher::Event::Delete(object) => {
+                self.known.remove(&named(&object));
+                tell(Told::Gone(named(&object)));
+            }
+        }
+    }
 }
 
 type Pods = HashMap<String, Arc<Pod>>;

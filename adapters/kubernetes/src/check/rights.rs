@@ -18,17 +18,17 @@ const AT_A_TIME: usize = 8;
 type Right = (&'static str, &'static str, &'static [&'static str]);
 
 const RIGHTS: [Right; 13] = [
-    ("", "namespaces", &["get", "list", "create", "patch", "delete"]),
+    ("", "namespaces", &["get", "list", "watch", "create", "patch", "delete"]),
     ("", "pods", &["get", "list", "watch", "create", "delete"]),
     ("", "pods/log", &["get"]),
-    ("", "nodes", &["list"]),
+    ("", "nodes", &["list", "watch"]),
     ("", "nodes/proxy", &["get"]),
-    ("", "secrets", &["get", "list", "create", "patch", "delete"]),
-    ("", "persistentvolumeclaims", &["get", "list", "create", "patch", "delete"]),
-    ("", "resourcequotas", &["get", "create", "patch"]),
-    ("", "limitranges", &["get", "create", "patch"]),
-    ("", "serviceaccounts", &["get", "create", "patch"]),
-    ("networking.k8s.io", "networkpolicies", &["get", "create", "patch"]),
+    ("", "secrets", &["get", "list", "watch", "create", "patch", "delete"]),
+    ("", "persistentvolumeclaims", &["get", "list", "watch", "create", "patch", "delete"]),
+    ("", "resourcequotas", &["get", "list", "watch", "create", "patch"]),
+    ("", "limitranges", &["get", "list", "watch", "create", "patch"]),
+    ("", "serviceaccounts", &["get", "list", "watch", "create", "patch"]),
+    ("networking.k8s.io", "networkpolicies", &["get", "list", "watch", "create", "patch"]),
     ("storage.k8s.io", "storageclasses", &["list"]),
     ("node.k8s.io", "runtimeclasses", &["get"]),
 ];

@@ -41,6 +41,7 @@ use crate::labels::{CHANNEL, INSTANCE, SPEC};
 use crate::node_registry::NodeImage;
 
 pub(crate) use pod::replica;
+pub(crate) use policy::is_public;
 pub(crate) use pull::pull_pod;
 
 /// The ServiceAccount, and the Secret that opens the images.
@@ -77,10 +78,45 @@ impl Object {
         self.value["metadata"]["name"].as_str().unwrap_or_default()
     }
 
+    pub(crate) fn key(&self) -> Key {
+        Key::new(&self.resource, self.name())
+    }
+
     /// For people, such as `Secret pull`.
     pub(crate) fn title(&self) -> String {
         format!("{} {}", self.resource.kind, self.name())
     }
+}
+
+/// What tells an object from others of a pod.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    pub(crate) kind: String,
+    pub(crate) name: String,
+}
+
+impl Key {
+    pub(crate) fn new(kind: &ApiResource, name: &str) -> Self {
+        Self { kind: kind.kind.clone(), name: name.into() }
+    }
+}
+
+/// What pods have; all but Pods themselves.
+pub(crate) fn kinds() -> [ApiResource; 7] {
+    [
+        ApiResource::erase::<Namespace>(&()),
+        ApiResource::erase::<ServiceAccount>(&()),
+        ApiResource::erase::<ResourceQuota>(&()),
+        ApiResource::erase::<LimitRange>(&()),
+        ApiResource::erase::<NetworkPolicy>(&()),
+        ApiResource::erase::<Secret>(&()),
+        ApiResource::erase::<PersistentVolumeClaim>(&()),
+    ]
+}
+
+/// Those of which a pod's specs name different ones: what no spec names any more is taken away.
+pub(crate) fn kinds_of_specs() -> [ApiResource; 2] {
+    [ApiResource::erase::<Secret>(&()), ApiResource::erase::<PersistentVolumeClaim>(&())]
 }
 
 /// What tells whose an object is.
@@ -108,7 +144,7 @@ pub(crate) fn namespace(config: &Config, pod: &Prepared, prepared: Option<&str>)
     }))
 }
 
-/// All that stands in the namespace at zero replicas. `nodes` are the nodes' own addresses.
+/// All that stands in the namespace at zero replicas.
 pub(crate) fn standing(config: &Config, pod: &Prepared, nodes: &Nodes) -> Vec<Object> {
     let meta = |name: &str| meta(config, pod, name);
     let mut objects = vec![
@@ -136,8 +172,9 @@ pub(crate) fn standing(config: &Config, pod: &Prepared, nodes: &Nodes) -> Vec<Ob
 /// What the cluster's nodes are, as far as a pod's objects depend on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Nodes {
+    /// At least so many.
     pub(crate) count: u32,
-    /// Sorted.
+    /// Those that are public, sorted.
     pub(crate) addresses: Vec<std::net::IpAddr>,
 }
 

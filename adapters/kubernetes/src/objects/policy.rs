@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use serde_json::{Value, json};
 
 use crate::config::Gateways;
@@ -63,6 +64,13 @@ fn in_namespace(name: &str) -> Value {
     json!({ "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": name } } })
 }
 
+/// Whether a policy would let replicas reach the address if it did not name it.
+pub(crate) fn is_public(address: IpAddr) -> bool {
+    let networks =
+        NOT_PUBLIC_V4.iter().chain(&NOT_PUBLIC_V6).filter_map(|network| network.parse::<IpNet>().ok());
+    !networks.into_iter().any(|network| network.contains(&address))
+}
+
 fn except_v4(nodes: &[IpAddr]) -> Vec<String> {
     let own = nodes.iter().filter(|address| address.is_ipv4()).map(|address| format!("{address}/32"));
     NOT_PUBLIC_V4.into_iter().map(String::from).chain(own).collect()
@@ -71,4 +79,21 @@ fn except_v4(nodes: &[IpAddr]) -> Vec<String> {
 fn except_v6(nodes: &[IpAddr]) -> Vec<String> {
     let own = nodes.iter().filter(|address| address.is_ipv6()).map(|address| format!("{address}/128"));
     NOT_PUBLIC_V6.into_iter().map(String::from).chain(own).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nodes_address_is_named_only_where_the_networks_do_not_hold_it() {
+        let public = |address: &str| is_public(address.parse().unwrap());
+        assert!(["8.8.4.4", "172.32.0.1", "2600::1"].into_iter().all(public));
+        let private =
+            ["10.1.2.3", "172.31.255.255", "192.168.0.1", "169.254.1.1", "fd00::1", "fe80::1", "::1"];
+        assert!(!private.into_iter().any(public));
+        let parsed =
+            NOT_PUBLIC_V4.iter().chain(&NOT_PUBLIC_V6).all(|network| network.parse::<IpNet>().is_ok());
+        assert!(parsed, "every network is one");
+    }
 }

@@ -3,7 +3,7 @@ use crate::node_registry::NodeImage;
 use apocryph_model::{Bytes, Millicores, Mount, Resources, Scale, VolumeSpec};
 use std::collections::BTreeMap;
 
-fn config() -> Config {
+pub(crate) fn config() -> Config {
     let mut config = Config::new("test".parse().unwrap(), "/data".into(), "registry.local:5000".into());
     config.gateways.networks = vec!["192.0.2.1/32".into()];
     config
@@ -75,8 +75,7 @@ fn a_profile_of_the_operators_takes_the_place_of_the_runtimes() {
 
 #[test]
 fn a_pod_stands_bounded() {
-    let nodes =
-        Nodes { count: 2, addresses: vec!["198.18.0.1".parse().unwrap(), "2001:db8::1".parse().unwrap()] };
+    let nodes = Nodes { count: 2, addresses: vec!["8.8.4.4".parse().unwrap(), "2600::1".parse().unwrap()] };
     let standing: Vec<Value> =
         standing(&config(), &prepared(), &nodes).into_iter().map(|object| object.value).collect();
     insta::assert_json_snapshot!("standing", standing);

@@ -51,8 +51,9 @@ struct Switch {
     /// Raised to end all answers that are under way.
     cuts: watch::Sender<u32>,
     forgotten: Mutex<Vec<Forgotten>>,
-    /// Writes so far.
+    /// Writes so far, and looks at what is in one namespace.
     written: AtomicU32,
+    looked: AtomicU32,
     /// Writes until nothing is answered any more.
     writes: Mutex<Option<u32>>,
 }
@@ -68,8 +69,8 @@ impl FaultyApi {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         redirect(kubeconfig, listener.local_addr().unwrap());
         let ((mode, _), (cuts, _)) = (watch::channel(Mode::Answering), watch::channel(0));
-        let (forgotten, written, writes) = Default::default();
-        let switch = Arc::new(Switch { client, mode, cuts, forgotten, written, writes });
+        let (forgotten, written, looked, writes) = Default::default();
+        let switch = Arc::new(Switch { client, mode, cuts, forgotten, written, looked, writes });
         let accepting = tokio::spawn(accept(listener, switch.clone())).abort_handle();
         Self(switch, accepting)
     }
@@ -110,6 +111,11 @@ impl FaultyApi {
     /// How often it was asked to write anything.
     pub(crate) fn written(&self) -> u32 {
         self.0.written.load(Ordering::Relaxed)
+    }
+
+    /// How often it was asked for a namespace, or what is in one.
+    pub(crate) fn looked(&self) -> u32 {
+        self.0.looked.load(Ordering::Relaxed)
     }
 
     /// Returns once it has fallen silent.
@@ -160,6 +166,8 @@ impl Switch {
         let is_watch = query.split('&').any(|part| part == "watch=true");
         let is_write = request.method() != Method::GET;
         self.written.fetch_add(u32::from(is_write), Ordering::Relaxed);
+        let is_look = !is_write && !is_watch && request.uri().path().contains("/namespaces/");
+        self.looked.fetch_add(u32::from(is_look), Ordering::Relaxed);
         let mode = *self.mode.borrow();
         match mode {
             Mode::Away => return Err(io::ErrorKind::ConnectionReset.into()),
