@@ -39,10 +39,10 @@ fn functions(root: &Path, files: &[PathBuf]) -> Result<HashSet<String>, Box<dyn 
     Ok(functions)
 }
 
-/// Whether a code span means a test: its name is a sentence.
+/// Whether a code span means a test: its name is a sentence, and not a metric's.
 fn is_test(span: &str) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    span.chars().all(plain) && span.matches('_').count() >= 4
+    span.chars().all(plain) && span.matches('_').count() >= 4 && !span.starts_with("apocryph_")
 }
 
 /// What stands between backticks.
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn tests_that_are_not_there_are_found() {
-        assert!(found("`what_is_there_is_found`, `a_setting`").is_empty());
+        assert!(found("`what_is_there_is_found`, `a_setting`, `apocryph_what_is_counted_total`").is_empty());
         let lost = found("`what_is_gone_is_lost`");
         assert_eq!(lost, ["guide.md:1: no test is called what_is_gone_is_lost"]);
     }
