@@ -113,7 +113,8 @@ impl ClusterError {
                 "the provider's cluster refused; its operator finds the details in its log",
             ),
             Self::Api { .. } | Self::Silent { .. } | Self::Access(_) => {
-                provider("cluster-unreachable", "the provider's cluster does not answer: try again later")
+                let text = "the provider's cluster does not answer: try again later";
+                Fault::of(Cause::ClusterUnreachable, text)
             }
             Self::Late { .. } => provider("cluster-late", "the provider's cluster is slow: try again later"),
             Self::Terminating { .. } => {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -22,6 +22,8 @@ use crate::sight::Sight;
 const WATCH_SECONDS: u32 = 60;
 /// How soon a watch that broke is taken up again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How often the log tells that a watch is broken.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// The status of a version of the list that the API server does not remember.
 const GONE: u16 = 410;
 
@@ -62,13 +64,16 @@ pub(crate) async fn follow<K>(
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let watch = || watcher(api.clone(), own.clone()).boxed();
-    let mut events = watch();
+    let (mut events, mut told) = (watch(), None);
     loop {
         match events.try_next().await {
             Ok(Some(event)) => take(event),
             Ok(None) => return,
             Err(error) => {
-                tracing::warn!(%error, "the cluster's {plural} are out of sight");
+                if told.is_none_or(|told: Instant| told.elapsed() > TELL_AGAIN) {
+                    tracing::warn!(%error, "the cluster's {plural} are out of sight");
+                    told = Some(Instant::now());
+                }
                 if is_forgotten(&error) {
                     // Taken up where it was it would be refused again.
                     events = watch();

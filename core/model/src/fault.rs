@@ -52,10 +52,12 @@ pub enum Cause {
     NoRoom,
     /// What may be reserved is used up.
     Quota,
+    /// The cluster does not answer.
+    ClusterUnreachable,
 }
 
 impl Cause {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::ContainerEnded,
         Self::OutOfMemory,
         Self::MemoryFull,
@@ -63,14 +65,18 @@ impl Cause {
         Self::AddressesUsedUp,
         Self::NoRoom,
         Self::Quota,
+        Self::ClusterUnreachable,
     ];
 
     fn who(self) -> Who {
         match self {
             Self::ContainerEnded | Self::OutOfMemory => Who::Publisher,
-            Self::MemoryFull | Self::DiskFull | Self::AddressesUsedUp | Self::NoRoom | Self::Quota => {
-                Who::Provider
-            }
+            Self::MemoryFull
+            | Self::DiskFull
+            | Self::AddressesUsedUp
+            | Self::NoRoom
+            | Self::Quota
+            | Self::ClusterUnreachable => Who::Provider,
         }
     }
 
@@ -84,6 +90,7 @@ impl Cause {
             Self::AddressesUsedUp => "addresses-used-up",
             Self::NoRoom => "no-room",
             Self::Quota => "quota",
+            Self::ClusterUnreachable => "cluster-unreachable",
         }
     }
 }

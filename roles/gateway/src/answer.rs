@@ -141,9 +141,10 @@ fn start_status(cause: &WakeError) -> StatusCode {
         WakeError::Image { .. } | WakeError::Exited { .. } | WakeError::OutOfMemory { .. } => {
             StatusCode::BAD_GATEWAY
         }
-        WakeError::OutOfFunds | WakeError::NoRoom { .. } | WakeError::Engine(_) => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        WakeError::OutOfFunds
+        | WakeError::NoRoom { .. }
+        | WakeError::ClusterUnreachable
+        | WakeError::Engine(_) => StatusCode::SERVICE_UNAVAILABLE,
         WakeError::Removed => StatusCode::NOT_FOUND,
     }
 }

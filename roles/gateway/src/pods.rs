@@ -104,6 +104,9 @@ pub enum WakeError {
         /// What is lacking, such as memory.
         resource: String,
     },
+    /// What could start the pod does not answer: the provider's fault, and may pass.
+    #[error("the provider's cluster does not answer")]
+    ClusterUnreachable,
     /// The pod was removed.
     #[error("the pod was removed")]
     Removed,
@@ -121,6 +124,7 @@ impl WakeError {
             Self::OutOfMemory { .. } => "out_of_memory",
             Self::OutOfFunds => "out_of_funds",
             Self::NoRoom { .. } => "no_room",
+            Self::ClusterUnreachable => "cluster_unreachable",
             Self::Removed => "removed",
             Self::Engine(_) => "engine",
         }
@@ -128,7 +132,7 @@ impl WakeError {
 
     /// Whether the same request may succeed later without anybody changing the pod.
     pub fn retry(&self) -> bool {
-        matches!(self, Self::NoRoom { .. } | Self::Engine(_))
+        matches!(self, Self::NoRoom { .. } | Self::ClusterUnreachable | Self::Engine(_))
     }
 }
 
@@ -143,6 +147,7 @@ impl From<Fault> for WakeError {
             Some(Cause::DiskFull) => no_room("disk space"),
             Some(Cause::AddressesUsedUp) => no_room("addresses"),
             Some(Cause::NoRoom | Cause::Quota) => no_room("room"),
+            Some(Cause::ClusterUnreachable) => Self::ClusterUnreachable,
             None if fault.who == Who::Publisher => Self::Image { reason: fault.text },
             None => Self::Engine(fault.into()),
         }
@@ -171,6 +176,7 @@ mod tests {
         assert_eq!(of(Cause::OutOfMemory), "out_of_memory");
         assert_eq!(of(Cause::DiskFull), "no_room");
         assert_eq!(of(Cause::NoRoom), "no_room");
+        assert_eq!(of(Cause::ClusterUnreachable), "cluster_unreachable");
         let other = |who, code| WakeError::from(Fault::passing(who, code, "text")).code();
         assert_eq!(other(Who::Publisher, "user-unknown"), "image");
         assert_eq!(other(Who::Provider, "host-failed"), "engine");

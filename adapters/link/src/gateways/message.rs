@@ -191,6 +191,8 @@ pub enum Refused {
     OutOfFunds,
     /// The host has too little of this.
     NoRoom(String),
+    /// What could start it does not answer.
+    ClusterUnreachable,
     /// It was removed.
     Removed,
     /// The engine failed.
@@ -266,6 +268,7 @@ impl From<&WakeError> for Refused {
             WakeError::OutOfMemory { reason } => Self::OutOfMemory(reason.clone()),
             WakeError::OutOfFunds => Self::OutOfFunds,
             WakeError::NoRoom { resource } => Self::NoRoom(resource.clone()),
+            WakeError::ClusterUnreachable => Self::ClusterUnreachable,
             WakeError::Removed => Self::Removed,
             WakeError::Engine(_) => Self::Engine,
         }
@@ -280,6 +283,7 @@ impl From<Refused> for WakeError {
             Refused::OutOfMemory(reason) => Self::OutOfMemory { reason },
             Refused::OutOfFunds => Self::OutOfFunds,
             Refused::NoRoom(resource) => Self::NoRoom { resource },
+            Refused::ClusterUnreachable => Self::ClusterUnreachable,
             Refused::Removed => Self::Removed,
             Refused::Engine => Self::Engine(ToldElsewhere.into()),
         }
@@ -313,6 +317,7 @@ mod tests {
             WakeError::OutOfMemory { reason: "c".into() },
             WakeError::OutOfFunds,
             WakeError::NoRoom { resource: "memory".into() },
+            WakeError::ClusterUnreachable,
             WakeError::Removed,
             WakeError::Engine("secret".into()),
         ];

@@ -31,10 +31,11 @@ pub(crate) fn log_to_stderr(log: &Log) {
 }
 
 /// What libraries say counts from warnings on, but not that the kernel knows more of a link than
-/// the netlink library does: it says so at every look.
+/// the netlink library does: it says so at every look. Nor what the library for clusters says of each request
+/// that fails: whoever asked tells more of it.
 fn default_filter(level: tracing::Level) -> String {
     let own = OWN.map(|own| format!("{own}={level}")).join(",");
-    format!("warn,netlink_packet_route=error,{own}")
+    format!("warn,netlink_packet_route=error,kube_client::client=off,{own}")
 }
 
 #[cfg(test)]
