@@ -1,4 +1,4 @@
-//! What this host lacks for the engine. Everything is tried for real, in namespaces that end with
+//! What this host has and lacks for the engine. Everything is tried for real, in namespaces that end with
 //! the trial.
 
 use std::fs;
@@ -24,13 +24,15 @@ pub struct Lack {
     pub fatal: bool,
 }
 
-/// What this host lacks; empty where pods can run. Blocks for some 10 ms. Leaves
-/// nothing behind but the data directory.
-pub fn check(config: &Config) -> Vec<Lack> {
+/// What was found, in words, or is missing.
+pub type Looked = Result<String, Lack>;
+
+/// What this host has and lacks. Blocks for some 10 ms. Leaves nothing behind but the data directory.
+pub fn check(config: &Config) -> Vec<Looked> {
     if !nix::unistd::geteuid().is_root() {
-        return vec![fatal("root: namespaces, mounts and cgroups need it", "start the daemon as root")];
+        return vec![Err(fatal("root: namespaces, mounts and cgroups need it", "start the daemon as root"))];
     }
-    let trials = [
+    vec![
         runs(&config.runtime, "the OCI runtime", "install one (apt-get install crun), or set `runtime`"),
         runs(Path::new("nft"), "nft, which keeps pods apart", "apt-get install nftables"),
         cgroups(),
@@ -38,16 +40,19 @@ pub fn check(config: &Config) -> Vec<Lack> {
         bridge(),
         subnet(config),
         forwarding(),
-    ];
-    trials.into_iter().flatten().collect()
+    ]
 }
 
 fn fatal(what: impl Into<String>, remedy: impl Into<String>) -> Lack {
     Lack { what: what.into(), remedy: remedy.into(), fatal: true }
 }
 
-fn runs(program: &Path, what: &str, remedy: &str) -> Option<Lack> {
-    (!works(program)).then(|| fatal(format!("{what}: {} does not run", program.display()), remedy))
+fn runs(program: &Path, what: &str, remedy: &str) -> Looked {
+    let program = (works(program), program.display());
+    match program {
+        (true, program) => Ok(format!("{what}: {program} runs")),
+        (false, program) => Err(fatal(format!("{what}: {program} does not run"), remedy)),
+    }
 }
 
 /// Whether it is there and starts.
@@ -61,23 +66,28 @@ pub(crate) fn works(program: &Path) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-fn cgroups() -> Option<Lack> {
+fn cgroups() -> Looked {
+    const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
     const REMEDY: &str = "mount cgroups with cpu, memory and pids at /sys/fs/cgroup";
     let missing = match Cgroups::detect() {
-        Err(_) => return Some(fatal("cgroups: none are mounted at /sys/fs/cgroup", REMEDY)),
-        Ok(cgroups) => cgroups.missing_controllers(&["cpu", "memory", "pids"]),
+        Err(_) => return Err(fatal("cgroups: none are mounted at /sys/fs/cgroup", REMEDY)),
+        Ok(cgroups) => cgroups.missing_controllers(&CONTROLLERS),
     };
-    (!missing.is_empty()).then(|| fatal(format!("cgroup controllers: {}", missing.join(", ")), REMEDY))
+    if missing.is_empty() {
+        return Ok(format!("cgroup controllers: {}", CONTROLLERS.join(", ")));
+    }
+    Err(fatal(format!("cgroup controllers: {}", missing.join(", ")), REMEDY))
 }
 
-fn overlay(data_dir: &Path) -> Option<Lack> {
-    let error = in_own_namespaces(CloneFlags::CLONE_NEWNS, {
+fn overlay(data_dir: &Path) -> Looked {
+    let tried = in_own_namespaces(CloneFlags::CLONE_NEWNS, {
         let data_dir = data_dir.to_owned();
         move || try_overlay(&data_dir)
-    })
-    .err()?;
-    let remedy = format!("modprobe overlay, and keep {} on ext4, xfs or btrfs", data_dir.display());
-    Some(fatal(format!("overlay mounts on {}: {error}", data_dir.display()), remedy))
+    });
+    let data_dir = data_dir.display();
+    let remedy = format!("modprobe overlay, and keep {data_dir} on ext4, xfs or btrfs");
+    let found = format!("overlay mounts on {data_dir}");
+    tried.map(|()| found.clone()).map_err(|error| fatal(format!("{found}: {error}"), remedy))
 }
 
 fn try_overlay(data_dir: &Path) -> io::Result<()> {
@@ -100,19 +110,25 @@ fn try_overlay(data_dir: &Path) -> io::Result<()> {
     tried.and(fs::remove_dir_all(&trial))
 }
 
-fn bridge() -> Option<Lack> {
-    let error = in_own_namespaces(CloneFlags::CLONE_NEWNET, network::try_bridge).err()?;
-    Some(fatal(format!("bridges and veth links: {error}"), "modprobe -a bridge veth"))
+fn bridge() -> Looked {
+    let tried = in_own_namespaces(CloneFlags::CLONE_NEWNET, network::try_bridge);
+    let lack = |error| fatal(format!("bridges and veth links: {error}"), "modprobe -a bridge veth");
+    tried.map(|()| "bridges and veth links".into()).map_err(lack)
 }
 
-fn subnet(config: &Config) -> Option<Lack> {
-    let error = network::check_subnet(config).err()?;
-    Some(fatal(format!("engine.subnet {}: {error}", config.subnet), "set engine.subnet to another network"))
+fn subnet(config: &Config) -> Looked {
+    let subnet = format!("engine.subnet {}", config.subnet);
+    let free = network::check_subnet(config);
+    let remedy = "set engine.subnet to another network";
+    free.map_err(|error| fatal(format!("{subnet}: {error}"), remedy)).map(|_| format!("{subnet}: free"))
 }
 
-fn forwarding() -> Option<Lack> {
+fn forwarding() -> Looked {
     let setting = fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap_or_default();
-    (setting.trim() == "0").then(|| Lack {
+    if setting.trim() != "0" {
+        return Ok("net.ipv4.ip_forward".into());
+    }
+    Err(Lack {
         what: "net.ipv4.ip_forward is 0: pods reach no address outside this host".into(),
         remedy: "sysctl -w net.ipv4.ip_forward=1, and keep it in /etc/sysctl.d".into(),
         fatal: false,

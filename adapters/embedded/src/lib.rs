@@ -23,7 +23,7 @@ mod shim;
 mod storage_watch;
 mod tree;
 
-pub use check::{Lack, check};
+pub use check::{Lack, Looked, check};
 pub use config::{Config, InstanceName, ParseInstanceNameError, ParseSubnetError, Subnet};
 pub use engine::EmbeddedEngine;
 pub use host_error::HostError;

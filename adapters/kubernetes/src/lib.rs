@@ -30,7 +30,7 @@ mod standing;
 mod usage;
 mod watch;
 
-pub use check::{Lack, check};
+pub use check::{Lack, Looked, check};
 pub use cluster_error::ClusterError;
 pub use config::{Config, Gateways, InstanceName, ParseInstanceNameError};
 pub use engine::KubernetesEngine;

@@ -21,7 +21,7 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Key(#[from] KeyProblem),
     /// Something is lacking. It has been shown.
-    #[error("this host lacks {0} of what the daemon needs")]
+    #[error("{0} of what is lacking must be mended first")]
     Lacking(usize),
     /// A file of this machine cannot be used.
     #[error("{path}: {problem}")]

@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Lack, fatal};
+use super::{Looked, fatal};
 use crate::cluster::Cluster;
 use crate::cluster_error::ClusterError;
 use crate::objects::Object;
@@ -36,15 +36,15 @@ const ANSWER: Duration = Duration::from_secs(2);
 const NOT_REACHED: [&str; 6] =
     ["connection refused", "i/o timeout", "no route to host", "no such host", "HTTPS client", "tls:"];
 
-/// What is lacking of the network. Leaves nothing behind.
-pub(super) async fn check(cluster: &Cluster) -> Result<Vec<Lack>, ClusterError> {
+/// What the network does and does not. Leaves nothing behind.
+pub(super) async fn check(cluster: &Cluster) -> Result<Vec<Looked>, ClusterError> {
     let namespace = format!("apocryph-check-{:016x}", rand::random::<u64>());
     let tried = try_in(cluster, &namespace).await;
     cluster.delete_namespace(&namespace).await?;
     tried
 }
 
-async fn try_in(cluster: &Cluster, namespace: &str) -> Result<Vec<Lack>, ClusterError> {
+async fn try_in(cluster: &Cluster, namespace: &str) -> Result<Vec<Looked>, ClusterError> {
     cluster
         .apply(&Object::new::<Namespace>(json!({
             "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace },
@@ -64,9 +64,8 @@ async fn try_in(cluster: &Cluster, namespace: &str) -> Result<Vec<Lack>, Cluster
     let late = ClusterError::Late { what: "a pod's network".into(), seconds: SET_UP.as_secs() };
     let Ok(Ok(Some(pod))) = set_up else { return Err(late) };
     let (Some(address), Some(pull)) = (address(&pod), pull(&pod)) else { return Err(late) };
-    let mut lacks = Vec::from_iter(unreached(&cluster.config.registry, &pull));
-    lacks.extend(policy(cluster, namespace, address).await?);
-    Ok(lacks)
+    let registry = registry(&cluster.config.registry, &pull);
+    Ok(vec![registry, policy(cluster, namespace, address).await?])
 }
 
 fn trial_pod(namespace: &str, image: &str) -> serde_json::Value {
@@ -97,18 +96,19 @@ fn pull(pod: &Pod) -> Option<String> {
         .filter(|_| waiting.reason.as_deref().is_some_and(|reason| reason.contains("Pull")))
 }
 
-fn unreached(registry: &str, message: &str) -> Option<Lack> {
-    NOT_REACHED.iter().any(|words| message.contains(words)).then(|| {
+fn registry(registry: &str, message: &str) -> Looked {
+    if NOT_REACHED.iter().any(|words| message.contains(words)) {
         let remedy = "set kubernetes.registry-name to what nodes reach, and let their runtime pull from it";
-        fatal(format!("nodes that reach the registry at {registry}: {message}"), remedy)
-    })
+        return Err(fatal(format!("nodes that reach the registry at {registry}: {message}"), remedy));
+    }
+    Ok(format!("registry: a node reaches it at {registry}"))
 }
 
-async fn policy(cluster: &Cluster, namespace: &str, address: IpAddr) -> Result<Option<Lack>, ClusterError> {
+async fn policy(cluster: &Cluster, namespace: &str, address: IpAddr) -> Result<Looked, ClusterError> {
     if !is_reached(address).await {
         let what =
             format!("a route to the pods: {address} does not answer this host, so the gateway has none");
-        return Ok(Some(fatal(what, "run the daemon in the cluster, or route its pods' network to here")));
+        return Ok(Err(fatal(what, "run the daemon in the cluster, or route its pods' network to here")));
     }
     cluster
         .apply(&Object::new::<NetworkPolicy>(json!({
@@ -121,14 +121,14 @@ async fn policy(cluster: &Cluster, namespace: &str, address: IpAddr) -> Result<O
     let deadline = Instant::now() + ENFORCED;
     while is_reached(address).await {
         if Instant::now() > deadline {
-            return Ok(Some(fatal(
+            return Ok(Err(fatal(
                 "a network that enforces NetworkPolicy: one tenant reaches another's pods",
                 "install Calico, Cilium or another that does; on a node of the cluster this is told too",
             )));
         }
         sleep(Duration::from_millis(200)).await;
     }
-    Ok(None)
+    Ok(Ok("network: pods are reached from here, and NetworkPolicy is enforced".into()))
 }
 
 /// Whether the address answers at all.

@@ -2,7 +2,7 @@
 
 use super::{
     block_on,
-    check::{Lack, certificate, fatal, report},
+    check::{Looked, certificate, fatal, port, report, token},
     init::write_new,
 };
 use crate::{
@@ -59,28 +59,22 @@ impl fmt::Display for Ready {
 }
 
 async fn check(settings: &GatewaySettings, printer: &Printer) -> Result<(), Failure> {
-    let mut lacks = ports(settings);
-    lacks.extend(certificate(settings.tls.as_ref()));
-    match keys::link_token(&settings.file.token_file, Role::Gateway) {
-        Err(problem) => lacks.push(fatal(problem.to_string(), "`openssl rand -hex 32` makes one")),
-        Ok(token) => {
-            if let Err(problem) = Link::probe(&settings.link(token)).await {
-                let remedy = "is it running, with listen.gateways and the same token? Else set daemon";
-                lacks.push(fatal(format!("the daemon: {problem}"), remedy));
-            }
-        }
+    let mut looked = ports(settings);
+    looked.extend(certificate(settings.tls.as_ref()));
+    looked.push(token(&settings.file.token_file, Role::Gateway));
+    if let Ok(token) = keys::link_token(&settings.file.token_file, Role::Gateway) {
+        let probed = Link::probe(&settings.link(token)).await;
+        let remedy = "is it running, with listen.gateways and the same token? Else set daemon";
+        let lack = |problem| fatal(format!("the daemon: {problem}"), remedy);
+        looked.push(probed.map(|_| format!("the daemon answers at {}", settings.file.daemon)).map_err(lack));
     }
-    report(lacks, printer)
+    report(looked, printer)
 }
 
-fn ports(settings: &GatewaySettings) -> Vec<Lack> {
+fn ports(settings: &GatewaySettings) -> Vec<Looked> {
     let listen = &settings.file.listen;
     let tls = settings.tls.as_ref().map(|tls| ("listen.gateway-tls", tls.listen));
     let all = [("listen.gateway", listen.gateway.0), ("listen.health", listen.health.0)];
-    let lack = |(setting, address)| {
-        let problem = TcpListener::bind(address).err()?;
-        let what = format!("{setting}: {address} cannot be listened on: {problem}");
-        Some(fatal(what, format!("free it, or set {setting}")))
-    };
-    all.into_iter().chain(tls).filter_map(lack).collect()
+    let tried = |(setting, address)| port(setting, address, TcpListener::bind(address).err());
+    all.into_iter().chain(tls).map(tried).collect()
 }
